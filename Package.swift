@@ -1,0 +1,63 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every Swift target: Swift 6 language mode (the tools version's default) and strict memory safety.
+let careful: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "routerd",
+    products: [
+        .library(name: "TenantRouter", targets: ["TenantRouter"]),
+        .executable(name: "routerd", targets: ["routerd"]),
+        .executable(name: "Benchmarks", targets: ["Benchmarks"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // Kernel interfaces that Glibc's Swift module hides: one function per call, no logic.
+        .target(name: "CEpoll"),
+        // What must happen between fork and exec.
+        .target(name: "CConfine"),
+        // Descriptors, buffers, deadlines, completions.
+        .target(name: "Reactor", dependencies: ["CEpoll"], swiftSettings: careful),
+        // Bytes ↔ messages, without I/O.
+        .target(name: "WireProtocol", swiftSettings: careful),
+        // Which instance may run, wait, hibernate: a pure state machine.
+        .target(name: "TenantPool", swiftSettings: careful),
+        // Finding PostgreSQL, cloning clusters, running postmasters.
+        .target(
+            name: "PostgresEmbed", dependencies: ["Reactor", "CConfine", "WireProtocol"],
+            swiftSettings: careful),
+        // The composition: sessions, relay, pool, postmasters; the public library.
+        .target(
+            name: "TenantRouter",
+            dependencies: [
+                "Reactor", "TenantPool", "WireProtocol", "PostgresEmbed",
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: careful),
+        // Flags, environment, signals, exit codes.
+        .executableTarget(
+            name: "routerd",
+            dependencies: [
+                "TenantRouter",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: careful),
+        // The program as a black box, beside its peers.
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Benchmarks", swiftSettings: careful),
+        .testTarget(name: "ReactorTests", dependencies: ["Reactor"], swiftSettings: careful),
+        .testTarget(name: "WireProtocolTests", dependencies: ["WireProtocol"], swiftSettings: careful),
+        .testTarget(name: "TenantPoolTests", dependencies: ["TenantPool"], swiftSettings: careful),
+        .testTarget(name: "PostgresEmbedTests", dependencies: ["PostgresEmbed"], swiftSettings: careful),
+        .testTarget(name: "TenantRouterTests", dependencies: ["TenantRouter"], swiftSettings: careful),
+        .testTarget(name: "ArchitectureTests", swiftSettings: careful),
+    ]
+)
