@@ -298,7 +298,10 @@ extension EpollEngine {
     /// - Parameter timeout: nanoseconds from now; nil waits for ever.
     mutating func wait(timeout: Int64?, _ core: borrowing ReactorCore) {
         while let token = reaped.popFirst() { _ = sources.remove(token) }
-        swap(&ready, &later)
+        // What was listed since the last completion is older than what went over its budget.
+        while let token = later.popFirst() { ready.append(token) }
+        // An owner who waits before the last completion has still edges to come: they are told only once.
+        guard nextEvent == eventCount else { return }
         let isPending = !ready.isEmpty || !core.notes.isEmpty
         nextEvent = 0
         eventCount = waitForEvents(timeout: isPending ? 0 : timeout, capacity: core.limits.eventsPerWait)
