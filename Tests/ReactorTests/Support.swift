@@ -156,13 +156,23 @@ enum Peer {
     /// The two ends of a TCP connection over loopback.
     static func tcpPair() throws -> (CInt, CInt) {
         let listener = try Listener.stream(on: .ipv4(address: 0x7F00_0001, port: 0))
-        let port = try #require(SocketAddress.local(of: listener)?.port)
+        let port = try Peer.port(of: listener)
         let client = try connect(port: port)
         var poll = pollfd(fd: listener.number, events: Int16(POLLIN), revents: 0)
         _ = unsafe Glibc.poll(&poll, 1, 5000)
         let server = accept(listener.number, nil, nil)
         try #require(server >= 0)
         return (client, server)
+    }
+
+    static func address(of listener: borrowing Descriptor) throws -> SocketAddress {
+        guard let address = SocketAddress.local(of: listener) else { throw Errno(code: errno) }
+        return address
+    }
+
+    static func port(of listener: borrowing Descriptor) throws -> UInt16 {
+        guard let port = try address(of: listener).port else { throw Errno(code: EAFNOSUPPORT) }
+        return port
     }
 
     /// A blocking client of a TCP port.
