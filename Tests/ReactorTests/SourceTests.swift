@@ -273,7 +273,7 @@ extension ReactorTests {
 
         private func spawn(_ command: [String], output: CInt = 1) throws -> pid_t {
             var pid: pid_t = 0
-            var actions = posix_spawn_file_actions_t()
+            var actions = unsafe posix_spawn_file_actions_t()
             unsafe posix_spawn_file_actions_init(&actions)
             defer { unsafe posix_spawn_file_actions_destroy(&actions) }
             unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
