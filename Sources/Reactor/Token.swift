@@ -31,5 +31,6 @@ public struct Token: Hashable, Sendable, BitwiseCopyable {
 }
 
 extension Token: CustomStringConvertible {
+    /// Slot and generation, for a log.
     public var description: String { "\(slot)#\(generation)" }
 }
