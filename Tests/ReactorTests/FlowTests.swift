@@ -280,6 +280,36 @@ extension ReactorTests {
             close(asker)
         }
 
+        /// A source that has used its budget up waits for the next tick, however much more the kernel holds for it.
+        @Test(arguments: Engines.available) func oneTickTakesNoMoreThanTheBudget(_ engine: EngineKind) throws {
+            var limits = ReactorLimits()
+            limits.bufferBytes = 4096
+            limits.receiveBudgetBytes = 10_000
+            var reactor = try Reactor(engine: engine, limits: limits)
+            let (ours, theirs) = try Peer.pair()
+            Peer.send(.pattern(100_000), to: theirs)
+            close(theirs)
+            reactor.receive(try reactor.adopt(Descriptor(owning: ours), owner: 1))
+            _ = reactor.deadline(at: .seconds(10), owner: 9)
+            var received = 0
+            var hasEnded = false
+            while !hasEnded {
+                reactor.wait()
+                var inThisTick = 0
+                while let completion = reactor.next() {
+                    try #require(completion.owner != 9, "stuck")
+                    switch consume completion.event {
+                    case .received(let buffer): inThisTick += buffer.count
+                    case .endOfStream: hasEnded = true
+                    default: Issue.record("unexpected")
+                    }
+                }
+                #expect(inThisTick <= limits.receiveBudgetBytes + limits.bufferBytes)
+                received += inThisTick
+            }
+            #expect(received == 100_000)
+        }
+
         /// An idle session owns no buffer: a thousand sockets that were all served hold none.
         @Test(arguments: Engines.available) func aThousandIdleSocketsHoldNoBuffers(_ engine: EngineKind) throws {
             var limit = rlimit()
