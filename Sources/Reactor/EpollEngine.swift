@@ -406,10 +406,7 @@ extension EpollEngine {
     private mutating func list(_ token: Token, _ tick: UInt32, _ limits: ReactorLimits) {
         guard !sources[token].isListed && sources[token].wantsPull else { return }
         sources[token].isListed = true
-        if sources[token].tick != tick {
-            sources[token].tick = tick
-            sources[token].spent = 0
-        }
+        sources[token].renewBudget(tick)
         let budget = sources[token].kind == .listener ? limits.acceptBudget : limits.receiveBudgetBytes
         if sources[token].spent < budget { ready.append(token) } else { later.append(token) }
     }
@@ -419,6 +416,7 @@ extension EpollEngine {
         guard sources.contains(token) else { return nil }
         sources[token].isListed = false
         guard sources[token].wantsPull else { return nil }
+        sources[token].renewBudget(core.tick)
         let owner = sources[token].owner
         let event: Event? =
             switch sources[token].kind {

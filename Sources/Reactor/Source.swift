@@ -108,6 +108,13 @@ struct Source: ~Copyable {
         }
     }
 
+    /// A new tick brings a new budget.
+    mutating func renewBudget(_ now: UInt32) {
+        guard tick != now else { return }
+        tick = now
+        spent = 0
+    }
+
     /// An edge was told.
     mutating func raise(_ flags: UInt32) {
         guard readiness != .ended else { return }
