@@ -1,3 +1,4 @@
+import CConfine
 import Glibc
 import Reactor
 
@@ -46,8 +47,7 @@ public struct PostgresInstallation: Sendable, Equatable {
         let numbered = [("/usr/lib/postgresql", "", "/bin"), ("/usr", "pgsql-", "/bin")]
         var directories: [String] = []
         for (parent, prefix, suffix) in numbered {
-            let names = ((try? FileSystem.openDirectory(parent)).map { listing($0, parent) } ?? [])
-            directories += names.filter { $0.hasPrefix(prefix) }.sorted().reversed()
+            directories += listing(parent).filter { $0.hasPrefix(prefix) }.sorted().reversed()
                 .filter { Int($0.dropFirst(prefix.count)) != nil }.map { "\(parent)/\($0)\(suffix)" }
         }
         directories.append("/usr/local/pgsql/bin")
@@ -61,8 +61,9 @@ public struct PostgresInstallation: Sendable, Equatable {
         unsafe access(directory + "/postgres", X_OK) == 0 && access(directory + "/initdb", X_OK) == 0
     }
 
-    private static func listing(_ directory: consuming Descriptor, _ path: String) -> [String] {
-        (try? FileSystem.entries(of: directory, path: path)) ?? []
+    private static func listing(_ path: String) -> [String] {
+        guard let directory = try? FileSystem.openDirectory(path) else { return [] }
+        return (try? FileSystem.entries(of: directory, path: path)) ?? []
     }
 
     // MARK: What is there
@@ -101,7 +102,7 @@ public struct PostgresInstallation: Sendable, Equatable {
         else { return false }
         defer { unsafe _ = munmap(start, size) }
         let name = Array("libsystemd.so".utf8)
-        return unsafe name.withUnsafeBytes { unsafe memmem(start, size, $0.baseAddress!, $0.count) != nil }
+        return unsafe name.withUnsafeBytes { unsafe files_find(start, size, $0.baseAddress, $0.count) != nil }
     }
 
     private func isOlder(than other: PostgresInstallation) -> Bool {

@@ -12,8 +12,6 @@ struct Program {
     var environment: [String] = ["PATH=/usr/bin:/bin"]
     /// Absolute path of the working directory.
     var directory: String = "/"
-    /// The user that it runs as, when not this process's own.
-    var credentials: Credentials?
     /// Sent when the thread that spawned it ends.
     var parentDeathSignal: CInt = SIGKILL
     /// How much sooner than this process it is ended when memory runs out (0 … 1000).
@@ -25,14 +23,16 @@ struct Child: ~Copyable {
     let processID: Int32
     let pidfd: Descriptor
 
+    consuming func takePidfd() -> Descriptor { pidfd }
+
     /// Waits for the end and reaps. The exit status, or 128 + the number of the signal.
     func wait() -> CInt {
-        var ending = siginfo_t()
+        var ending = unsafe siginfo_t()
         let number = pidfd.number
-        let result = unsafe retrying { unsafe waitid(P_PIDFD, id_t(number), &ending, WEXITED) }
+        let result = retrying { unsafe waitid(P_PIDFD, id_t(number), &ending, WEXITED) }
         guard result == 0 else { return 127 }
         let status = unsafe ending._sifields._sigchld.si_status
-        return ending.si_code == CLD_EXITED ? status : 128 + status
+        return unsafe ending.si_code == CInt(CLD_EXITED) ? status : 128 + status
     }
 }
 
@@ -48,19 +48,14 @@ extension Program {
         let directory = CStrings([directory])
         var spec = unsafe confine_spec()
         unsafe spec.path = UnsafePointer(arguments.first)
-        unsafe spec.argv = arguments.pointer
-        unsafe spec.envp = environment.pointer
+        unsafe spec.argv = UnsafePointer(arguments.pointer)
+        unsafe spec.envp = UnsafePointer(environment.pointer)
         unsafe spec.directory = UnsafePointer(directory.first)
         unsafe spec.stdio = (input.number, output.number, output.number)
         unsafe spec.umask = 0o077
         unsafe spec.parent_death_signal = parentDeathSignal
         unsafe spec.oom_score_adj = outOfMemoryScore
         unsafe spec.ruleset = ruleset
-        if let credentials {
-            unsafe spec.changes_credentials = 1
-            unsafe spec.user = credentials.userID
-            unsafe spec.group = credentials.groupID
-        }
         guard unsafe confine_spawn(&spec, &child, &failure) == 0 else {
             throw .spawnFailed(program: path, stage: Self.name(of: failure.stage), Errno(code: failure.error))
         }
@@ -71,7 +66,8 @@ extension Program {
     func run() throws(EmbedError) -> (status: CInt, output: String) {
         var ends: [CInt] = [-1, -1]
         guard unsafe pipe(&ends) == 0 else { throw .fileSystem(operation: "create", path: "pipe", .last) }
-        let (reading, writing) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
+        let reading = Descriptor(owning: ends[0])
+        let writing = Descriptor(owning: ends[1])
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         let null = try FileSystem.open("/dev/null", O_RDWR)
         let child = try spawn(input: null, output: writing)
@@ -102,7 +98,7 @@ extension Program {
 }
 
 /// An array of C strings with a null behind it, as execve takes it. Owns its memory.
-struct CStrings: ~Copyable {
+@safe struct CStrings: ~Copyable {
     let pointer: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     private let count: Int
 
