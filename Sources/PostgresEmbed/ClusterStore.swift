@@ -304,8 +304,7 @@ extension ClusterStore {
     public func spawn(_ cluster: PreparedCluster) throws(EmbedError) -> Postmaster {
         guard let launch = cluster.takeLaunch() else { preconditionFailure("a prepared cluster is spawned once") }
         let null = try FileSystem.open("/dev/null", O_RDWR)
-        let ruleset: CInt = if let ruleset = launch.ruleset { ruleset.number } else { -1 }
-        let child = try cluster.postmaster.spawn(input: null, output: launch.output, ruleset: ruleset)
+        let child = try cluster.postmaster.spawn(input: null, output: launch.output, ruleset: launch.ruleset)
         return Postmaster(child)
     }
 

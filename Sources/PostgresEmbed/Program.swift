@@ -39,7 +39,7 @@ struct Child: ~Copyable {
 extension Program {
     /// Starts it with `input` as descriptor 0 and `output` as 1 and 2, under `ruleset` where one is given.
     func spawn(
-        input: borrowing Descriptor, output: borrowing Descriptor, ruleset: CInt = -1
+        input: borrowing Descriptor, output: borrowing Descriptor, ruleset: borrowing Descriptor? = nil
     ) throws(EmbedError) -> Child {
         var child = confine_child()
         var failure = confine_failure()
@@ -55,7 +55,10 @@ extension Program {
         unsafe spec.umask = 0o077
         unsafe spec.parent_death_signal = parentDeathSignal
         unsafe spec.oom_score_adj = outOfMemoryScore
-        unsafe spec.ruleset = ruleset
+        switch ruleset {
+        case .some(let ruleset): unsafe spec.ruleset = ruleset.number
+        case nil: unsafe spec.ruleset = -1
+        }
         guard unsafe confine_spawn(&spec, &child, &failure) == 0 else {
             throw .spawnFailed(program: path, stage: Self.name(of: failure.stage), Errno(code: failure.error))
         }
