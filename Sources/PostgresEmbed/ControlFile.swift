@@ -5,8 +5,8 @@ import Reactor
 /// cluster would share with every other copy.
 ///
 /// ```
-/// 0               8                                     crc−32          crc      crc+4 … 8192
-/// | identifier u64 | version u32, state, checkpoint, … | nonce 32 bytes | CRC-32C | zeros
+/// 0                8                      40                       crc−32           crc       crc+4 … 8192
+/// | identifier u64 | version u32, state … | redo u64, timeline u32 … | nonce 32 bytes | CRC-32C | zeros
 /// ```
 /// The checksum covers all before it, and its place differs between major versions, so it is found, not assumed. Source:
 /// PostgreSQL `src/include/catalog/pg_control.h`.
@@ -34,8 +34,18 @@ struct ControlFile {
     /// The file's content, always with a valid checksum.
     var content: [UInt8] { bytes }
 
-    var systemIdentifier: UInt64 {
-        UInt64(Self.word(bytes, at: 0)) | UInt64(Self.word(bytes, at: 4)) << 32
+    var systemIdentifier: UInt64 { Self.number(bytes, at: 0) }
+
+    /// The name of the write-ahead log's segment that recovery would begin in; of a cluster that was stopped cleanly, its
+    /// last. Source: PostgreSQL `src/include/access/xlog_internal.h`, XLogFileName.
+    func currentSegment(bytes segmentSize: UInt64) -> String {
+        let segment = Self.number(bytes, at: 40) / segmentSize
+        let segmentsPerName = 0x1_0000_0000 / segmentSize
+        let parts = [UInt64(Self.word(bytes, at: 48)), segment / segmentsPerName, segment % segmentsPerName]
+        return parts.map { part in
+            let digits = String(part, radix: 16, uppercase: true)
+            return String(repeating: "0", count: 8 - digits.count) + digits
+        }.joined()
     }
 
     /// Gives the cluster an identity of its own. `nonce` has 32 bytes.
@@ -50,6 +60,10 @@ struct ControlFile {
 
     /// From PostgreSQL 18 on (format 1800) a one-byte field stands before the nonce, and three of padding behind it.
     private var isPaddedBehindNonce: Bool { Self.word(bytes, at: 8) >= 1800 }
+
+    private static func number(_ bytes: [UInt8], at offset: Int) -> UInt64 {
+        UInt64(word(bytes, at: offset)) | UInt64(word(bytes, at: offset + 4)) << 32
+    }
 
     private static func word(_ bytes: [UInt8], at offset: Int) -> UInt32 {
         (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * $1) }
@@ -102,14 +116,10 @@ struct ClusterIdentity {
     private func applyToWriteAheadLog(of cluster: borrowing Descriptor) throws(EmbedError) {
         let directory = try FileSystem.openDirectory("pg_wal", in: cluster)
         let identifier = (0..<8).map { UInt8(truncatingIfNeeded: systemIdentifier >> (8 * $0)) }
-        for name in try FileSystem.entries(of: directory, path: "pg_wal") where Self.isSegment(name) {
+        for name in try FileSystem.entries(of: directory, path: "pg_wal") where WriteAheadLog.isSegment(name) {
             let file = try FileSystem.open(name, in: directory, O_RDWR | O_NOFOLLOW)
             try overwrite(file, at: 24, with: identifier, path: name)
         }
-    }
-
-    private static func isSegment(_ name: String) -> Bool {
-        name.utf8.count == 24 && name.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x46).contains($0) }
     }
 
     private func overwrite(
@@ -119,5 +129,13 @@ struct ClusterIdentity {
             throw .fileSystem(operation: "write", path: path, .last)
         }
         try FileSystem.write(bytes, to: file, path: path)
+    }
+}
+
+/// Names in `pg_wal`.
+enum WriteAheadLog {
+    /// 24 upper-case hexadecimal digits: timeline, and the segment's number in two parts.
+    static func isSegment(_ name: String) -> Bool {
+        name.utf8.count == 24 && name.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x46).contains($0) }
     }
 }

@@ -31,6 +31,9 @@ struct TemplateCluster: Sendable {
         "--auth=trust",
         // The smallest: a cluster's first segment is most of its write-ahead log, and all of it is copied.
         "--wal-segsize=1",
+        // Costs nothing measurable (pgbench, 15 MB of buffers and 300 MB of data, CPU per transaction: select-only 49 µs
+        // against 49, updates 410 against 408) and tells a damaged disk from a damaged program.
+        "--data-checksums",
         // Synced here, after the files below have been changed.
         "--no-sync",
     ]
@@ -76,6 +79,21 @@ struct TemplateCluster: Sendable {
         try FileSystem.replace("postgresql.conf", in: cluster, with: Array(line.utf8))
         // Who may enter is decided by files outside the cluster.
         for name in ["pg_hba.conf", "pg_ident.conf"] { try FileSystem.unlinkIfPresent(name, in: cluster) }
+        try trimWriteAheadLog(of: cluster)
+    }
+
+    /// `initdb` leaves segments behind the one that its last checkpoint is in, empty and ready for use: megabytes that
+    /// every clone would carry.
+    private func trimWriteAheadLog(of cluster: borrowing Descriptor) throws(EmbedError) {
+        let global = try FileSystem.openDirectory("global", in: cluster)
+        guard let content = try FileSystem.contents(of: "pg_control", in: global), let control = ControlFile(content) else {
+            throw .notACluster(path: path, reason: "global/pg_control has no valid checksum.")
+        }
+        let directory = try FileSystem.openDirectory("pg_wal", in: cluster)
+        let names = try FileSystem.entries(of: directory, path: "pg_wal").filter(WriteAheadLog.isSegment)
+        let current = control.currentSegment(bytes: 1 << 20)
+        guard names.contains(current) else { return }
+        for name in names where name != current { try FileSystem.unlinkIfPresent(name, in: directory) }
     }
 
     static let defaultsFile = "routerd.conf"
