@@ -75,7 +75,7 @@ as_root() {
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
-    if [ ! -e "$settings" ]; then
+    if [[ " $* " == *" postgresql-15 "* ]]; then
         mkdir -p "${settings%/*}"
         made+=("$settings")
         echo "create_main_cluster = false" >"$settings"
