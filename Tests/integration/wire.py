@@ -91,7 +91,7 @@ class Transcript:
         elif tag == b"E":
             self.errors.append(ServerError.parse(body))
         elif tag == b"S":
-            name, value = body.rstrip(b"\0").split(b"\0")[:2] if body.count(b"\0") > 1 else (body, b"")
+            name, value, _ = body.split(b"\0")
             self.parameters[name.decode()] = value.decode()
         elif tag == b"K":
             self.key = (struct.unpack("!i", body[:4])[0], body[4:])
