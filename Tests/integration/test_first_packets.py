@@ -14,7 +14,7 @@ SSL, GSSENC = wire.SSL_REQUEST, wire.GSSENC_REQUEST
 @pytest.mark.parametrize(
     "requests", [[], [SSL], [GSSENC], [SSL, GSSENC], [GSSENC, SSL]],
     ids=["none", "SSL", "GSSENC", "SSL, GSSENC", "GSSENC, SSL"])
-def test_encryption_requests_are_declined_and_the_startup_follows(router, name, requests, fed):
+def test_encryption_requests_are_declined_and_the_startup_follows(router, requests, fed):
     """GSSENC, then SSL, then startup on one socket was misread (row 18); split packets were dropped (row 19)."""
     with router.wire() as connection:
         feed = connection.send if fed == "whole" else connection.drip
@@ -120,7 +120,7 @@ def test_what_is_no_startup_is_refused(router, packet, sqlstate):
 
 
 @pytest.mark.parametrize("length", [0, 3, 2**31 - 1, 2**32 - 1])
-def test_hostile_lengths_after_startup(router, name, length):
+def test_hostile_lengths_after_startup(router, length):
     """A length field is a claim by a stranger: a violation ends that session and no other."""
     with router.wire() as bystander, router.wire() as connection:
         bystander.startup("alice", "first_packets")
