@@ -59,6 +59,7 @@ class Router:
         self.process = None
         self.port = None
         self._logs = []
+        self._kept = ""
 
     # Life
 
@@ -128,7 +129,7 @@ class Router:
 
     @property
     def log(self):
-        return "".join(Path(path).read_text(errors="replace") for path in self._logs)
+        return self._kept + "".join(Path(path).read_text(errors="replace") for path in self._logs)
 
     @property
     def pid(self):
@@ -208,8 +209,10 @@ class Router:
         return False
 
     def remove_logs(self):
-        for path in self._logs:
-            path.unlink(missing_ok=True)
+        """The text stays for the report of a failure."""
+        self._kept = self.log
+        while self._logs:
+            self._logs.pop().unlink()
 
 
 def clean_environment():
