@@ -10,6 +10,9 @@ public struct PoolLimits: Sendable, Equatable {
     /// Instances provisioning and booting at once: a boot keeps a core busy for 30 ms and a clone the disk for 60;
     /// more at once end later, not sooner.
     public var maxBooting = 8
+    /// After how long a start no longer counts towards `maxBooting`: it then waits for something else than a core, and
+    /// a few instances that hang must not keep all others from starting.
+    public var startSlotTime = Duration.seconds(3)
     /// How long a client waits before it is refused.
     public var queueTimeout = Duration.seconds(30)
     /// How long an instance stays without a lease before it hibernates; zero is for ever.
