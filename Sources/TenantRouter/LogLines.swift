@@ -43,9 +43,6 @@ extension Logger {
         logger.logLevel = level.level
         return logger
     }
-
-    /// Waits until every line that was logged so far has been written: the last thing before a program ends.
-    public static func flushLines() { LineWriter.shared.flush() }
 }
 
 /// One line an event.
@@ -136,6 +133,7 @@ final class LineWriter: Sendable {
         queue.async { self.put(line) }
     }
 
+    /// Waits until every line so far has been written: the last thing before a program ends.
     func flush() { queue.sync {} }
 
     private func put(_ line: String) {
@@ -169,11 +167,12 @@ enum Timestamp {
     static var now: String {
         var time = timespec()
         unsafe clock_gettime(CLOCK_REALTIME, &time)
-        var parts = tm()
+        var parts = unsafe tm()
         unsafe gmtime_r(&time.tv_sec, &parts)
-        let day = "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
+        let day = unsafe "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
+        let clock = unsafe "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
         let milliseconds = String(1000 + time.tv_nsec / 1_000_000).dropFirst()
-        return "\(day)T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(milliseconds)Z"
+        return "\(day)T\(clock).\(milliseconds)Z"
     }
 
     private static func two(_ number: CInt) -> String { number < 10 ? "0\(number)" : "\(number)" }

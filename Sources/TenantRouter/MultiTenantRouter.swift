@@ -113,6 +113,7 @@ public final class MultiTenantRouter: Sendable {
                 done(.success(MultiTenantRouter(router, address: address, ending: ending)))
                 router.run()
                 router.tearDown()
+                LineWriter.shared.flush()
                 ending.end { router.readMail() }
             } catch {
                 done(.failure(error))

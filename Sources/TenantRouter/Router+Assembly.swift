@@ -88,7 +88,7 @@ extension Router {
     /// After the last tick: nothing runs any more.
     mutating func tearDown() {
         workers.stop()
-        if let socketPath { unlink(socketPath) }
+        if let socketPath { unsafe unlink(socketPath) }
         store.close()
         log.info("stopped", metadata: ["sessions": "\(totals.sessions)", "instances": "\(totals.instances)"])
     }

@@ -122,7 +122,7 @@ extension Router {
             return try reactor.watch(process: try postmaster.exitWatch(), owner: Owner(.process, id).raw)
         } catch {
             postmaster.signal(SIGKILL)
-            _ = unsafe waitpid(postmaster.processID, nil, 0)
+            _ = waitpid(postmaster.processID, nil, 0)
             if let readiness { reactor.close(readiness) }
             throw error
         }
@@ -215,7 +215,7 @@ extension Router {
         let exchange = AdminExchange(
             user: RouterSQL.role, database: RouterSQL.adminDatabase, statement: statement.text)
         do throws(ReactorError) {
-            let connection = try reactor.connect(to: .unix(socket.path), owner: Owner(.administration, instance.id).raw)
+            let connection = try reactor.connect(to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
             let deadline = reactor.deadline(
                 at: reactor.now + Limits.administrationDeadline, owner: Owner(.administrationDeadline, instance.id).raw)
             instance.administration = Administration(
@@ -238,11 +238,16 @@ extension Router {
             let actions = buffer.withBytes { exchange.received($0) }
             instance.administration?.exchange = exchange
             for action in actions { perform(action, of: instance, administration) }
-        case .endOfStream, .failed:
-            var exchange = administration.exchange
-            for action in exchange.endOfStream() { perform(action, of: instance, administration) }
-        case .accepted, .sent, .disarmed, .closed, .exited, .expired, .woken, .signalled: break
+        case .endOfStream: administrationEnded(instance, administration)
+        case .failed: administrationEnded(instance, administration)
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
         }
+    }
+
+    private mutating func administrationEnded(_ instance: Instance, _ administration: Administration) {
+        var exchange = administration.exchange
+        for action in exchange.endOfStream() { perform(action, of: instance, administration) }
     }
 
     private mutating func perform(_ action: AdminExchange.Action, of instance: Instance, _ administration: Administration) {
@@ -286,10 +291,10 @@ extension Router {
         guard case .claiming(let running, let socket) = instance.phase else { return }
         switch result {
         case .success:
-            let (store, log, metadata) = (store, log, metadata(instance))
+            let (store, log, cluster, metadata) = (store, log, running.cluster, metadata(instance))
             workers.submit {
-                do {
-                    try store.finishClaim(running.cluster)
+                do throws(EmbedError) {
+                    try store.finishClaim(cluster)
                 } catch {
                     log.warning("the claim's journal stays until the next boot: \(error.message)", metadata: metadata)
                 }

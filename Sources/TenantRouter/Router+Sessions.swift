@@ -1,4 +1,5 @@
 import Logging
+import PostgresEmbed
 import Reactor
 import TenantPool
 import WireProtocol
@@ -12,7 +13,8 @@ extension Router {
         switch consume event {
         case .accepted(let descriptor): accepted(descriptor)
         case .failed(let error): pauseAccepting(because: error)
-        case .connected, .received, .endOfStream, .sent, .disarmed, .closed, .exited, .expired, .woken, .signalled: break
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
         }
     }
 
@@ -54,7 +56,8 @@ extension Router {
         case .endOfStream: perform(session, sessions[session].frontendEnded())
         case .failed: perform(session, sessions[session].frontendFailed())
         case .closed: descriptorClosed(session)
-        case .accepted, .connected, .disarmed, .exited, .expired, .woken, .signalled: break
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
         }
     }
 
@@ -147,7 +150,7 @@ extension Router {
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
         }
         do throws(ReactorError) {
-            let backend = try reactor.connect(to: .unix(socket.path), owner: Owner(.backend, slot: session.slot).raw)
+            let backend = try reactor.connect(to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
             sessions[session].connecting(Attempt(lease: lease, backend: backend))
             arm(session, at: lease.giveUpAt)
         } catch {
@@ -181,9 +184,11 @@ extension Router {
             let packet = sessions[session].backendConnected()
             reactor.send(copying: packet, to: token)
             reactor.receive(token)
-        case .endOfStream, .failed: perform(session, sessions[session].backendEnded(), token)
+        case .endOfStream: perform(session, sessions[session].backendEnded(), token)
+        case .failed: perform(session, sessions[session].backendEnded(), token)
         case .closed: descriptorClosed(session)
-        case .accepted, .disarmed, .exited, .expired, .woken, .signalled: break
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
         }
     }
 
@@ -239,7 +244,7 @@ extension Router {
             instance.announcesCreation = false
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
-        _ = ready.withSpan { relay.backendReceived($0) }
+        _ = unsafe relay.backendReceived(ready.span.bytes)
         reactor.send(copying: answer + ready, to: sessions[session].frontend)
         sessions[session].opened(relay)
         log.debug("session opened", metadata: metadata(session))
@@ -249,7 +254,7 @@ extension Router {
 
     /// What the client sent ahead of ReadyForQuery, now that there is somebody to read it.
     private mutating func relayPipelined(_ session: Token, _ bytes: [UInt8]) {
-        switch bytes.withSpan({ sessions[session].frontendReceived($0) }) {
+        switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): terminate(session, relay, error)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading: break
@@ -328,7 +333,7 @@ extension Router {
             return close(session)
         }
         do throws(ReactorError) {
-            let backend = try reactor.connect(to: .unix(socket.path), owner: Owner(.backend, slot: session.slot).raw)
+            let backend = try reactor.connect(to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
             sessions[session].cancelStarted(Cancellation(backend: backend, key: target.key))
             arm(session, after: Limits.cancelDeadline)
         } catch {

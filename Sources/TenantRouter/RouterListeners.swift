@@ -34,7 +34,7 @@ public struct RouterListeners: ~Copyable, Sendable {
     }
 
     private init(
-        address: String, port: UInt16, first: consuming Descriptor, second: consuming Descriptor?,
+        address: String, port: UInt16, first: consuming Descriptor?, second: consuming Descriptor?,
         unix: consuming Descriptor?, unixPath: String?
     ) {
         self.address = address

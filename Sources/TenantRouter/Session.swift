@@ -137,7 +137,7 @@ extension Session {
             stage = .awaitingStartup(reader)
             return action
         case .arriving(var arrival, let progress):
-            bytes.withUnsafeBytes { unsafe arrival.pipelined.append(contentsOf: $0) }
+            unsafe bytes.withUnsafeBytes { unsafe arrival.pipelined.append(contentsOf: $0) }
             stage = .arriving(arrival, progress)
             return arrival.pipelined.count > Limits.pipelinedBytes ? .stopReading : .none
         case .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed:

@@ -32,7 +32,7 @@ struct Routerd: AsyncParsableCommand {
             }
         } catch let failure as Failure {
             Console.complain(failure.description)
-            exit(failure.exitCode)
+            Glibc.exit(failure.exitCode)
         } catch {
             leave(after: error)
         }
@@ -43,10 +43,10 @@ struct Routerd: AsyncParsableCommand {
         let text = fullMessage(for: error)
         guard exitCode(for: error).isSuccess else {
             Console.complain(text, prefixed: false)
-            exit(Failure.usageExitCode)
+            Glibc.exit(Failure.usageExitCode)
         }
         Console.say(text)
-        exit(0)
+        Glibc.exit(0)
     }
 }
 

@@ -1,6 +1,6 @@
-import ArgumentParser
+public import ArgumentParser
 import Glibc
-import TenantRouter
+public import TenantRouter
 
 /// `routerd serve`: the router in the foreground.
 struct Serve: AsyncParsableCommand {
@@ -55,8 +55,7 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let format = try Environment.value(logFormat, "ROUTERD_LOG_FORMAT", default: .text)
-        var configuration = try configuration(format: format)
-        configuration.stopSignals = [SIGTERM, SIGINT]
+        let configuration = try configuration(format: format)
         Self.prepareProcess(blocking: configuration.stopSignals)
         do {
             let listeners = try RouterListeners.bind(configuration)
@@ -65,7 +64,7 @@ struct Serve: AsyncParsableCommand {
                 configuration.logger.info("\(step)")
             }
             Self.announce(router, format: format)
-            try await router.untilStopped()
+            await router.untilStopped()
         } catch let error as RouterError {
             throw error.isUsage ? Failure.usage(error.description) : Failure.failed(error.description)
         }
@@ -89,6 +88,7 @@ struct Serve: AsyncParsableCommand {
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
+            stopSignals: [SIGTERM, SIGINT],
             logger: .lines(level: level, format: format))
     }
 
@@ -99,7 +99,7 @@ struct Serve: AsyncParsableCommand {
         unsafe sigemptyset(&set)
         for signal in signals { unsafe sigaddset(&set, signal) }
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
-        _ = unsafe signal(SIGPIPE, SIG_IGN)
+        _ = signal(SIGPIPE, SIG_IGN)
         var limit = rlimit()
         guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
         limit.rlim_cur = limit.rlim_max
