@@ -5,7 +5,7 @@ import TenantPool
 /// One life of a tenant's postmaster as the router holds it: what it runs in, how it is reached, how it is watched. Whether
 /// it should run at all is the pool's business.
 ///
-///     preparing ─▶ booting ─ READY ─▶ claiming ─▶ serving ─▶ stopping ─▶ gone
+///     preparing ─▶ prepared ─▶ booting ─ READY ─▶ claiming ─▶ serving ─▶ stopping
 final class Instance {
     let id: InstanceID
     let tenant: TenantName
@@ -16,7 +16,6 @@ final class Instance {
     var administration: Administration?
     /// Whether the next session is told that its database is new.
     var announcesCreation = false
-    let requestedAt: Duration
 
     enum Phase {
         /// A worker makes or checks the directory.
@@ -27,21 +26,18 @@ final class Instance {
         case claiming(Running, InstanceSocket)
         case serving(Running, InstanceSocket)
         case stopping(Running, StopLadder)
-        /// The process has exited; a worker looks after what it left.
-        case gone
     }
 
-    init(id: InstanceID, tenant: TenantName, requestedAt: Duration) {
+    init(id: InstanceID, tenant: TenantName) {
         self.id = id
         self.tenant = tenant
-        self.requestedAt = requestedAt
     }
 
     /// The way to its backends, while there is one.
     var socket: InstanceSocket? {
         switch phase {
         case .claiming(_, let socket), .serving(_, let socket): socket
-        case .preparing, .prepared, .booting, .stopping, .gone: nil
+        case .preparing, .prepared, .booting, .stopping: nil
         }
     }
 
@@ -50,7 +46,7 @@ final class Instance {
         switch phase {
         case .booting(let running), .claiming(let running, _), .serving(let running, _), .stopping(let running, _):
             running
-        case .preparing, .prepared, .gone: nil
+        case .preparing, .prepared: nil
         }
     }
 }

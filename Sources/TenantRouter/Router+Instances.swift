@@ -34,7 +34,15 @@ extension Router {
 
 extension Router {
     private mutating func prepare(_ id: InstanceID, _ tenant: TenantName) {
-        instances[id] = Instance(id: id, tenant: tenant, requestedAt: reactor.now)
+        instances[id] = Instance(id: id, tenant: tenant)
+        if retiring[tenant] != nil {
+            retiring[tenant] = id
+        } else {
+            submitPreparation(id, tenant)
+        }
+    }
+
+    private func submitPreparation(_ id: InstanceID, _ tenant: TenantName) {
         let (store, mailbox, mayCreate) = (store, mailbox, configuration.autoProvision)
         workers.submit {
             mailbox.post(.prepared(id, Result { () throws(EmbedError) in
@@ -55,18 +63,12 @@ extension Router {
             let actions = pool.prepared(id, now: reactor.now)
             poolActions += actions
             // Without a boot nobody wants it any more: the router is stopping.
-            if !actions.contains(.boot(id)) { discard(instance, cluster) }
+            if !actions.contains(.boot(id)) { retire(instance, cluster) }
         case .failure(let error):
             instances[id] = nil
             startFailed(instance.tenant, ErrorMessage(error))
             poolActions += pool.prepareFailed(id, error.prepareFailure, now: reactor.now)
         }
-    }
-
-    /// A directory was prepared for nobody.
-    private mutating func discard(_ instance: Instance, _ cluster: PreparedCluster) {
-        instances[instance.id] = nil
-        workers.submit { [store] in store.retire(cluster) }
     }
 
     private mutating func startFailed(_ tenant: TenantName, _ error: ErrorMessage) {
@@ -103,6 +105,7 @@ extension Router {
         } catch {
             startFailed(instance.tenant, error.clientMessage)
             retire(instance, cluster)
+            poolActions += pool.exited(id, now: reactor.now)
         }
     }
 
@@ -314,8 +317,7 @@ extension Router {
         guard let instance = instances[id] else { return }
         switch instance.phase {
         case .booting(let running), .claiming(let running, _), .serving(let running, _): startLadder(instance, running)
-        case .prepared(let cluster): retire(instance, cluster)
-        case .preparing, .stopping, .gone: break
+        case .preparing, .prepared, .stopping: break
         }
     }
 
@@ -356,7 +358,7 @@ extension Router {
             instance.phase = .stopping(running, ladder)
             log.warning("instance does not stop: sending signal \(step.signal)", metadata: metadata(instance))
             take(step, instance, running)
-        case .preparing, .prepared, .claiming, .serving, .gone: break
+        case .preparing, .prepared, .claiming, .serving: break
         }
     }
 
@@ -376,6 +378,7 @@ extension Router {
         }
         for statement in unfinished { finished(statement, of: instance, .failure(.instanceStopped(instance.tenant.string))) }
         retire(instance, running.cluster)
+        poolActions += pool.exited(id, now: reactor.now)
     }
 
     private mutating func logExit(_ instance: Instance, _ running: Running, _ status: ExitStatus) {
@@ -389,23 +392,24 @@ extension Router {
         case .serving:
             if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
             log.error("instance died", metadata: metadata)
-        case .preparing, .prepared, .gone: break
+        case .preparing, .prepared: break
         }
     }
 
-    /// What is left of an instance is looked after by a worker; only then may the next one start in its directory.
+    /// What is left of an instance is looked after by a worker; only then is the next one prepared in its directory.
     private mutating func retire(_ instance: Instance, _ cluster: PreparedCluster) {
-        instance.phase = .gone
-        let (store, mailbox, id) = (store, mailbox, instance.id)
+        instances[instance.id] = nil
+        let (store, mailbox, tenant) = (store, mailbox, instance.tenant)
+        retiring[tenant] = .some(nil)
         workers.submit {
             store.retire(cluster)
-            mailbox.post(.retired(id))
+            mailbox.post(.retired(tenant))
         }
     }
 
-    mutating func retired(_ id: InstanceID) {
-        guard instances.removeValue(forKey: id) != nil else { return }
-        poolActions += pool.exited(id, now: reactor.now)
+    mutating func retired(_ tenant: TenantName) {
+        guard let next = retiring.removeValue(forKey: tenant) ?? nil else { return }
+        submitPreparation(next, tenant)
     }
 
     /// The instance is gone, or about to be. Established sessions hear it from their backends (PostgreSQL sends `57P01`

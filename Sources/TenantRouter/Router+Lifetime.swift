@@ -8,7 +8,7 @@ import TenantPool
 /// What other threads tell the router.
 enum Message: Sendable {
     case prepared(InstanceID, Result<PreparedCluster, EmbedError>)
-    case retired(InstanceID)
+    case retired(TenantName)
     case stop
     case statistics(@Sendable (RouterStatistics) -> Void)
 }
@@ -28,7 +28,7 @@ extension Router {
         for message in mailbox.drain() {
             switch message {
             case .prepared(let id, let result): prepared(id, result)
-            case .retired(let id): retired(id)
+            case .retired(let tenant): retired(tenant)
             case .stop: stop()
             case .statistics(let reply): reply(statistics)
             }

@@ -24,6 +24,8 @@ struct Router: ~Copyable {
     var pool: TenantPool
     var sessions: Slab<Session>
     var instances: [InstanceID: Instance] = [:]
+    /// Tenants whose last instance is being tidied up after, each with the instance that waits for it.
+    var retiring: [TenantName: InstanceID?] = [:]
     var cancelKeys = CancelKeys()
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
@@ -71,6 +73,7 @@ extension Router {
             while let completion = reactor.next() { dispatch(completion) }
             performPoolActions()
             schedulePool()
+            considerClosing()
         }
     }
 

@@ -89,7 +89,7 @@ extension ListenError {
     /// What happened and what to do about it.
     fileprivate var explanation: String {
         switch self {
-        case .addressInUse: "something else listens there already; stop it, or choose another --port"
+        case .addressInUse: "the address is in use by another program; stop it, or choose another --port"
         case .permissionDenied: "not permitted; ports below 1024 need root, and a socket needs a directory that can be written"
         case .addressNotAvailable: "this machine does not have that address"
         case .unusablePath: "the path is longer than 107 bytes, or its directory does not exist"
