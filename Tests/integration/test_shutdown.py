@@ -1,9 +1,7 @@
 """One orderly stop, whatever is going on."""
 
 import os
-import pty
 import signal
-import subprocess
 import threading
 import time
 
@@ -12,6 +10,7 @@ import pytest
 
 import processes
 import wire
+from terminal import CTRL_C, Terminal
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -113,32 +112,12 @@ def test_ctrl_c_on_a_terminal(routers):
     """The terminal signals the whole foreground group: without a session of their own every postmaster got the
     SIGINT too, and the router took their orderly exits for crashes."""
     router = routers.prepared()
-    master, slave = pty.openpty()
-    original = subprocess.Popen
-
-    def on_terminal(*arguments, **options):
-        options["stdin"] = slave
-        return original(
-            *arguments, start_new_session=True, preexec_fn=lambda: _control_terminal(slave), **options)
-
-    subprocess.Popen = on_terminal
-    try:
-        router.start()
-    finally:
-        subprocess.Popen = original
-        os.close(slave)
-    with router.wire() as connection:
-        connection.startup("alice", "tenant")
-        family = processes.descendants(router.pid)
-        os.write(master, b"\x03")
-        router.expect_exit(0)
-        router.expect_no_process(family)
-        assert connection.until_ready().errors[0].sqlstate == "57P01"
-    os.close(master)
-
-
-def _control_terminal(slave):
-    import fcntl
-    import termios
-
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    with Terminal() as terminal:
+        router.start(terminal)
+        with router.wire() as connection:
+            connection.startup("alice", "tenant")
+            family = processes.descendants(router.pid)
+            terminal.type(CTRL_C)
+            router.expect_exit(0)
+            router.expect_no_process(family)
+            assert connection.until_ready().errors[0].sqlstate == "57P01"
