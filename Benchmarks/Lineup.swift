@@ -19,8 +19,8 @@ final class Lineup {
     init(tools: Tools, directory: WorkDirectory, clients: Int) {
         self.tools = tools
         self.directory = directory
-        // Room for sessions that are on their way out when the next ones come.
-        maxConnections = clients + 12
+        // PgBouncer keeps the backends of its last clients, and a backend whose client left takes a moment to end.
+        maxConnections = 2 * clients + 12
     }
 
     /// Starts the peers, `routerd` being the program's path, and fills their tables.
