@@ -68,7 +68,7 @@ final class Lineup {
         let port = try Self.freePort()
         var arguments = [
             "serve", "--port", "\(port)", "--dir", "\(directory.path)/data", "--max-connections", "\(maxConnections)",
-            "--idle-timeout", "0", "--log-level", "warning", "--postgres-bin", tools.postgresBinDirectory,
+            "--idle-timeout", "0", "--log-level", "warn", "--postgres-bin", tools.postgresBinDirectory,
         ]
         if case .named(let user) = tools.account { arguments += ["--run-as", user] }
         // Root's routerd changes its user itself, once its port is bound.
