@@ -47,9 +47,16 @@ install_packages() {
     mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
     local root
     root=$(way_to_root) || explain_and_fail
-    say "installing ${packages[*]}"
+    say "installing ${packages[*]} (Debian packages, about a minute)"
+    local log
+    log=$(mktemp)
     $root env DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$(declare -f as_root); as_root \"\$@\"" \
-        routerd "${packages[@]}" || fail "apt could not install ${packages[*]} (its output is above)"
+        routerd "${packages[@]}" >"$log" 2>&1 || {
+        cat "$log" >&2
+        rm "$log"
+        fail "apt could not install ${packages[*]} (its output is above)"
+    }
+    rm "$log"
 }
 
 way_to_root() {
@@ -80,8 +87,8 @@ as_root() {
         made+=("$settings")
         echo "create_main_cluster = false" >"$settings"
     fi
-    apt-get update -q >/dev/null || true
-    apt-get install -q -y --no-install-recommends --no-upgrade "$@" >&2
+    apt-get update -q || true
+    apt-get install -q -y --no-install-recommends --no-upgrade "$@"
     # Installed for its program alone: the service must not come up with the next boot.
     if [ $bouncer_before = no ] && [ -e /usr/sbin/pgbouncer ] && [ -d /run/systemd/system ]; then
         systemctl disable --now pgbouncer.service >/dev/null 2>&1 || true

@@ -1,5 +1,6 @@
 """Fixtures: routers of a test's own, and one shared by the tests of a file."""
 
+import hashlib
 import resource
 import sys
 from pathlib import Path
@@ -83,5 +84,6 @@ def _lifetime(routers, give=True):
 
 @pytest.fixture
 def name(request):
-    """A database name no other test uses."""
-    return "t_" + request.node.name.removeprefix("test_").replace("[", "_").replace("]", "")[:40].lower()
+    """A database name no other test uses; short enough for a suffix."""
+    digest = hashlib.sha256(request.node.name.encode()).hexdigest()[:6]
+    return f"{request.node.originalname.removeprefix('test_')[:40]}_{digest}"

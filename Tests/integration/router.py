@@ -59,13 +59,14 @@ class Router:
         self.process = None
         self.port = None
         self._logs = []
+        self._kept = ""
 
     # Life
 
-    def start(self):
+    def start(self, terminal=None, port=None):
         for _ in range(5):
-            self.port = free_port()
-            self._spawn()
+            self.port = port or free_port()
+            self._spawn(terminal)
             if self._wait_until_ready():
                 return self
             if "in use" not in self.log:
@@ -128,7 +129,7 @@ class Router:
 
     @property
     def log(self):
-        return "".join(Path(path).read_text(errors="replace") for path in self._logs)
+        return self._kept + "".join(Path(path).read_text(errors="replace") for path in self._logs)
 
     @property
     def pid(self):
@@ -187,14 +188,15 @@ class Router:
 
     # Starting
 
-    def _spawn(self):
+    def _spawn(self, terminal):
         log = Path(f"{self.home}.{len(self._logs)}.log")
         self._logs.append(log)
         command = [BINARY, "serve", "--port", self.port, "--dir", self.directory, "--host", self.host, *self.arguments]
+        spawn, options = (terminal.start, {}) if terminal else (subprocess.Popen, {"stdin": subprocess.DEVNULL})
         with open(log, "wb") as output:
-            self.process = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env=clean_environment() | self.environment, cwd="/")
+            self.process = spawn(
+                [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT,
+                env=clean_environment() | self.environment, cwd="/", **options)
 
     def _wait_until_ready(self):
         deadline = time.monotonic() + START_WITHIN
@@ -208,8 +210,10 @@ class Router:
         return False
 
     def remove_logs(self):
-        for path in self._logs:
-            path.unlink(missing_ok=True)
+        """The text stays for the report of a failure."""
+        self._kept = self.log
+        while self._logs:
+            self._logs.pop().unlink()
 
 
 def clean_environment():

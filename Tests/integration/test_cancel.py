@@ -1,10 +1,6 @@
 """A cancel request comes on a connection of its own and names no database: only a key."""
 
-import os
-import pty
-import select
 import struct
-import subprocess
 import threading
 import time
 
@@ -13,33 +9,31 @@ import pytest
 
 import wire
 from router import clean_environment, postgres_program
+from terminal import CTRL_C, Terminal
 
 
 def test_ctrl_c_in_psql(router, name):
     """Ctrl-C sent a cancel request that nobody understood, and the query ran to its end (row 7)."""
-    master, slave = pty.openpty()
-    psql = subprocess.Popen(
-        [postgres_program("psql"), "--no-psqlrc", router.conninfo(name)], stdin=slave, stdout=slave, stderr=slave,
-        start_new_session=True, close_fds=True, preexec_fn=lambda: _control_terminal(slave),
-        env=clean_environment() | {"TERM": "dumb", "PAGER": "cat"})
-    os.close(slave)
-    try:
-        _read_until(master, f"{name}=".encode())
-        os.write(master, b"SELECT pg_sleep(60);\n")
-        with router.connect(name) as observer:
-            _until_sleeping(observer)
-        began = time.monotonic()
-        os.write(master, b"\x03")
-        _read_until(master, b"canceling statement due to user request")
-        assert time.monotonic() - began < 5
-        os.write(master, b"SELECT 6 * 7 AS still_connected;\n")
-        _read_until(master, b"42")
-        os.write(master, b"\\q\n")
-        assert psql.wait(10) == 0
-    finally:
-        psql.kill()
-        psql.wait()
-        os.close(master)
+    command = [postgres_program("psql"), "--no-psqlrc", router.conninfo(name)]
+    environment = clean_environment() | {"TERM": "dumb", "PAGER": "cat"}
+    with Terminal() as terminal:
+        psql = terminal.start(command, env=environment)
+        try:
+            terminal.read_until(f"{name}=".encode())
+            terminal.type(b"SELECT pg_sleep(60);\n")
+            with router.connect(name) as observer:
+                _until_sleeping(observer)
+            began = time.monotonic()
+            terminal.type(CTRL_C)
+            terminal.read_until(b"canceling statement due to user request")
+            assert time.monotonic() - began < 5
+            terminal.type(b"SELECT 6 * 7 AS still_connected;\n")
+            terminal.read_until(b"42")
+            terminal.type(b"\\q\n")
+            assert psql.wait(10) == 0
+        finally:
+            psql.kill()
+            psql.wait()
 
 
 def test_cancel_through_libpq(router, name):
@@ -129,25 +123,9 @@ def test_an_old_key_cancels_nothing(router, name):
         assert connection.until_ready().rows[0][1] == "done"
 
 
-def _control_terminal(slave):
-    import fcntl
-    import termios
-
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-
 def _until_sleeping(observer):
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     deadline = time.monotonic() + 10
     while observer.execute(sleeping).fetchone() == (0,):
         assert time.monotonic() < deadline, "the query never began"
         time.sleep(0.02)
-
-
-def _read_until(descriptor, text, within=20):
-    deadline, seen = time.monotonic() + within, b""
-    while text not in seen:
-        ready, _, _ = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
-        assert ready, f"{text!r} did not come within {within} s, but {seen!r}"
-        seen += os.read(descriptor, 65536)
-    return seen

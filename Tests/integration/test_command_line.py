@@ -1,8 +1,11 @@
 """What the command says when it cannot serve: one clear line and the right exit code (0 done, 1 failed, 2 usage)."""
 
 import os
+import pwd
 import re
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +16,6 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 @pytest.fixture
 def home():
-    import shutil
-
     path = temporary_directory()
     yield path
     for directory, _, _ in os.walk(path):
@@ -141,9 +142,6 @@ def test_unknown_user_to_run_as(home):
 @pytest.mark.skipif(not IS_ROOT, reason="only root can change its user")
 def test_root_drops_to_run_as_for_good(routers):
     """PostgreSQL refuses to run as root; a router that stays root is one bug away from being everybody's."""
-    import pwd
-    from pathlib import Path
-
     router = routers()
     router.value("tenant", "SELECT 1")
     expected = [str(pwd.getpwnam(RUN_AS).pw_uid)] * 4
@@ -171,12 +169,14 @@ def test_options_from_the_environment(routers):
     """Containers configure by variables; a flag beats them."""
     router = routers.prepared()
     router.environment.update(
-        ROUTERD_PORT="1", ROUTERD_DIR="/nonexistent", ROUTERD_MAX_CONNECTIONS="3", ROUTERD_LOG_FORMAT="json")
+        ROUTERD_PORT="1", ROUTERD_DIR="/nonexistent", ROUTERD_MAX_CONNECTIONS="3", ROUTERD_QUEUE_TIMEOUT="1s",
+        ROUTERD_LOG_FORMAT="json")
     router.start()
+    assert router.log.lstrip().startswith("{")
     held = [router.connect("tenant") for _ in range(3)]
     with router.wire() as fourth:
-        fourth.send(b"")
-    assert router.log.lstrip().startswith("{")
+        (error,) = fourth.startup("alice", "tenant").errors
+        assert error.sqlstate == "53300" and "--max-connections" in error.hint
     for connection in held:
         connection.close()
 

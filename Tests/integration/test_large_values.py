@@ -39,7 +39,8 @@ def test_64_mb_in_and_out_while_others_are_served(router, name):
                 time.sleep(0.005)
 
     with router.connect(name) as connection:
-        connection.execute("CREATE TABLE large (value bytea STORAGE EXTERNAL)")
+        connection.execute("CREATE TABLE large (value bytea)")
+        connection.execute("ALTER TABLE large ALTER value SET STORAGE EXTERNAL")
         meanwhile = threading.Thread(target=ask_meanwhile)
         meanwhile.start()
         try:

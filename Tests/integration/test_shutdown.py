@@ -1,9 +1,7 @@
 """One orderly stop, whatever is going on."""
 
 import os
-import pty
 import signal
-import subprocess
 import threading
 import time
 
@@ -12,6 +10,7 @@ import pytest
 
 import processes
 import wire
+from terminal import CTRL_C, Terminal
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -27,13 +26,8 @@ def test_clients_are_told(routers, signal_number):
         router.stop(signal_number)
         assert time.monotonic() - began < 10
         for connection in (idle, busy):
-            with pytest.raises(wire.Closed):
-                while True:
-                    tag, body = connection.receive()
-                    assert tag == b"E", (tag, body)
-                    assert wire.ServerError.parse(body).sqlstate == "57P01"
-                    told = connection
-            assert told is connection
+            (error,) = connection.until_ready().errors
+            assert (error.severity, error.sqlstate) == ("FATAL", "57P01")
         assert half_open.is_closed(within=1)
 
 
@@ -50,11 +44,12 @@ def test_drivers_report_the_shutdown(routers):
 def test_an_open_transaction_is_rolled_back_and_nothing_recovers_afterwards(routers):
     """A stop that kills its instances makes every next start replay WAL."""
     router = routers()
-    with router.connect("tenant", autocommit=False) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
-        connection.commit()
-        connection.execute("INSERT INTO kept VALUES (2)")
-        router.stop()
+    connection = router.connect("tenant", autocommit=False)
+    connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+    connection.commit()
+    connection.execute("INSERT INTO kept VALUES (2)")
+    router.stop()
+    connection.close()
     router.restart()
     assert router.value("tenant", "SELECT count(*) FROM kept") == 1
     logs = "".join(path.read_text(errors="replace") for path in router.directory.glob(".routerd/logs/*"))
@@ -117,33 +112,12 @@ def test_ctrl_c_on_a_terminal(routers):
     """The terminal signals the whole foreground group: without a session of their own every postmaster got the
     SIGINT too, and the router took their orderly exits for crashes."""
     router = routers.prepared()
-    master, slave = pty.openpty()
-    original = subprocess.Popen
-
-    def on_terminal(*arguments, **options):
-        options["stdin"] = slave
-        return original(
-            *arguments, start_new_session=True, preexec_fn=lambda: _control_terminal(slave), **options)
-
-    subprocess.Popen = on_terminal
-    try:
-        router.start()
-    finally:
-        subprocess.Popen = original
-        os.close(slave)
-    with router.wire() as connection:
-        connection.startup("alice", "tenant")
-        family = processes.descendants(router.pid)
-        os.write(master, b"\x03")
-        router.expect_exit(0)
-        router.expect_no_process(family)
-        tag, body = connection.receive()
-        assert tag == b"E" and wire.ServerError.parse(body).sqlstate == "57P01"
-    os.close(master)
-
-
-def _control_terminal(slave):
-    import fcntl
-    import termios
-
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    with Terminal() as terminal:
+        router.start(terminal)
+        with router.wire() as connection:
+            connection.startup("alice", "tenant")
+            family = processes.descendants(router.pid)
+            terminal.type(CTRL_C)
+            router.expect_exit(0)
+            router.expect_no_process(family)
+            assert connection.until_ready().errors[0].sqlstate == "57P01"
