@@ -19,8 +19,8 @@ final class Lineup {
     init(tools: Tools, directory: WorkDirectory, clients: Int) {
         self.tools = tools
         self.directory = directory
-        // Room for sessions that are on their way out when the next ones come.
-        maxConnections = clients + 12
+        // PgBouncer keeps the backends of its last clients, and a backend whose client left takes a moment to end.
+        maxConnections = 2 * clients + 12
     }
 
     /// Starts the peers, `routerd` being the program's path, and fills their tables.
@@ -68,7 +68,7 @@ final class Lineup {
         let port = try Self.freePort()
         var arguments = [
             "serve", "--port", "\(port)", "--dir", "\(directory.path)/data", "--max-connections", "\(maxConnections)",
-            "--idle-timeout", "0", "--log-level", "warning", "--postgres-bin", tools.postgresBinDirectory,
+            "--idle-timeout", "0", "--log-level", "warn", "--postgres-bin", tools.postgresBinDirectory,
         ]
         if case .named(let user) = tools.account { arguments += ["--run-as", user] }
         // Root's routerd changes its user itself, once its port is bound.

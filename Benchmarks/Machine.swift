@@ -10,7 +10,11 @@ struct Machine: Codable {
     let postgres: String
     let pgbouncer: String?
     let date: Date
+    /// The part of all cores' time that other work took in the second before the first measurement. Figures of a busy
+    /// machine are its neighbours' figures too.
+    let busy: Double
 
+    /// Takes a second, in which the peers should be up and idle.
     init(tools: Tools, peers: [Peer.Kind]) throws(Failure) {
         let information = ProcessInfo.processInfo
         cpu = Self.field("model name", in: "/proc/cpuinfo") ?? "unknown CPU"
@@ -22,12 +26,37 @@ struct Machine: Codable {
         postgres = Self.version(tools.postgres("postgres"))
         pgbouncer = peers.contains(.pgbouncer) ? tools.pgbouncer.map(Self.version) : nil
         date = Date()
+        busy = try Self.busyPart(of: .seconds(1))
     }
 
-    /// For people, a line.
+    /// For people.
     var text: String {
-        ["\(cpu), \(cores) cores, \(memoryGigabytes) GB", "Linux \(kernel)", postgres, pgbouncer].compactMap(\.self)
-            .joined(separator: "; ")
+        let line = ["\(cpu), \(cores) cores, \(memoryGigabytes) GB", "Linux \(kernel)", postgres, pgbouncer].compactMap(
+            \.self
+        )
+        .joined(separator: "; ")
+        guard busy > 0.05 else { return line }
+        return line + "\nThis machine was not idle: other work took \(Int((busy * 100).rounded())) % of it."
+    }
+
+    private static func busyPart(of time: Duration) throws(Failure) -> Double {
+        let before = try ticks()
+        let deadline = ContinuousClock.now + time
+        while ContinuousClock.now < deadline {
+            usleep(20_000)
+            try Interruption.check()
+        }
+        let after = try ticks()
+        return 1 - Double(after.idle - before.idle) / Double(max(1, after.total - before.total))
+    }
+
+    /// All cores' time since boot, the line "cpu" of proc_stat(5): fields 4 and 5 are idle and waiting for a disk.
+    private static func ticks() throws(Failure) -> (idle: Int, total: Int) {
+        let text = (try? String(contentsOfFile: "/proc/stat", encoding: .utf8)) ?? ""
+        // The last two, guests' time, are contained in the first two.
+        let fields = text.prefix { $0 != "\n" }.split(separator: " ").dropFirst().prefix(8).compactMap { Int($0) }
+        guard fields.count == 8 else { throw .unreadable("/proc/stat", output: text) }
+        return (fields[3] + fields[4], fields.reduce(0, +))
     }
 
     private static func field(_ name: String, in path: String) -> String? {

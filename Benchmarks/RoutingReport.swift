@@ -89,15 +89,15 @@ struct RoutingReport: Codable {
         modes.map { table(of: $0) }.joined(separator: "\n\n") + "\n\n"
             + """
             tps: transactions per second, median of \(rounds) rounds of \(seconds) s, ± half the range. CPU: of the \
-            proxy alone,
-            µs per transaction, user + system. Ratios: median of the rounds' own ratios.
+            proxy alone, µs per
+            transaction, user + system. Ratios: medians of the rounds' own ratios (pgb: PgBouncer, fwd: forwarder).
             """
     }
 
     private func table(of mode: QueryMode) -> String {
         var table = Table([
             "clients", "peer", "tps", "±", "latency ms", "CPU µs", "±", "user", "system", "tps/direct",
-            "tps/pgbouncer", "CPU/pgbouncer", "CPU/forwarder",
+            "tps/pgb", "CPU/pgb", "CPU/fwd",
         ])
         for clients in self.clients {
             for row in summaries where row.mode == mode && row.clients == clients {

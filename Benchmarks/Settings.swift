@@ -18,6 +18,8 @@ struct Settings {
         "log_filename", "log_rotation_age", "log_rotation_size", "logging_collector", "port", "ssl_ca_file",
         "ssl_cert_file", "ssl_key_file", "syslog_ident", "unix_socket_directories", "unix_socket_group",
         "unix_socket_permissions",
+        // Shown as 0 to a session that came over a Unix socket.
+        "tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout",
     ]
 
     init(tools: Tools, directory: WorkDirectory, port: Int) throws(Failure) {

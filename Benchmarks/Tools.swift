@@ -42,7 +42,8 @@ struct Tools {
     private static func find(_ program: String) -> String? {
         let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
         // Debian keeps servers where an ordinary user's PATH does not look.
-        return (path.split(separator: ":") + ["/usr/sbin", "/usr/local/sbin"]).map { "\($0)/\(program)" }
+        let directories = path.split(separator: ":").map(String.init) + ["/usr/sbin", "/usr/local/sbin"]
+        return directories.map { "\($0)/\(program)" }
             .first(where: isProgram)
     }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -70,21 +71,6 @@ static int set_limits(const struct confine_spec *spec) {
     return 0;
 }
 
-// Best effort: a kernel without /proc loses a preference, not a guarantee. Before the credentials change, after which
-// the file belongs to root until exec.
-static void set_oom_score(int score) {
-    char digits[8];
-    size_t end = sizeof digits;
-    unsigned magnitude = score < 0 ? -(unsigned)score : (unsigned)score;
-    do digits[--end] = (char)('0' + magnitude % 10);
-    while ((magnitude /= 10) && end > 1);
-    if (score < 0) digits[--end] = '-';
-    int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (file < 0) return;
-    if (write(file, digits + end, sizeof digits - end) < 0) { /* see above */ }
-    (void)close(file);
-}
-
 // System calls, not the C library's functions: those change every thread of the process, and the child may share its
 // memory with all of them.
 static int set_credentials(const struct confine_spec *spec) {
@@ -124,7 +110,6 @@ static int run_child(void *argument) {
     if (place_descriptors(spec, &ruleset) != 0) goto failed;
     stage = CONFINE_STAGE_LIMITS;
     if (set_limits(spec) != 0) goto failed;
-    set_oom_score(spec->oom_score_adj);
     (void)umask(spec->umask);
     stage = CONFINE_STAGE_CREDENTIALS;
     if (set_credentials(spec) != 0) goto failed;
@@ -141,6 +126,19 @@ failed:
     place->failure.error = errno;
     place->failure.stage = stage;
     _exit(127);
+}
+
+// By the parent, after exec: before it, the child's files in /proc may belong to root. Best effort: a kernel without
+// /proc loses a preference, not a guarantee.
+static void set_oom_score(pid_t pid, int score) {
+    char path[64], digits[16];
+    if (score == 0) return;
+    (void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+    int length = snprintf(digits, sizeof digits, "%d", score);
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0) return;
+    if (write(file, digits, (size_t)length) < 0) { /* see above */ }
+    (void)close(file);
 }
 
 int confine_spawn(const struct confine_spec *spec, struct confine_child *child, struct confine_failure *failure) {
@@ -173,7 +171,10 @@ int confine_spawn(const struct confine_spec *spec, struct confine_child *child, 
         *failure = (struct confine_failure){CONFINE_STAGE_CLONE, clone_error};
         return -1;
     }
-    if (outcome.stage == 0) return 0;
+    if (outcome.stage == 0) {
+        set_oom_score(child->pid, spec->oom_score_adj);
+        return 0;
+    }
 
     while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR) {}
     (void)close(child->pidfd);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -23,9 +24,11 @@ int files_rename_new(int from_directory, const char *from, int to_directory, con
 
 int files_start_writeback(int file) { return sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
-ssize_t files_random(void *bytes, size_t length) { return getrandom(bytes, length, 0); }
+const void *files_find(const void *space, size_t length, const void *needle, size_t needle_length) {
+    return memmem(space, length, needle, needle_length);
+}
 
-int files_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+ssize_t files_random(void *bytes, size_t length) { return getrandom(bytes, length, 0); }
 
 int files_pidfd_send_signal(int pidfd, int signal) {
     return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);

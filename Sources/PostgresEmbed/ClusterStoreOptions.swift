@@ -14,9 +14,6 @@ public struct ClusterStoreOptions: Sendable {
     public var memoryBytes: Int?
     /// Whether a tenant may connect out over TCP from inside its instance.
     public var tenantNetwork: TenantNetwork
-    /// The user that instances run as, when it is not this process's own.
-    var credentials: Credentials?
-
     /// Options with the program's defaults.
     public init(
         baseDirectory: String, maxConnections: Int = 40, maxInstances: Int = 100, confinement: Confinement = .auto,
@@ -62,10 +59,4 @@ public enum ConfinementState: Sendable, Equatable, CustomStringConvertible {
         case .off(let reason): "off: \(reason)"
         }
     }
-}
-
-/// The user and group that a process is given.
-struct Credentials: Sendable, Equatable {
-    var userID: UInt32
-    var groupID: UInt32
 }

@@ -22,7 +22,7 @@ enum FileSystem {
     private static func open(
         _ path: String, at directory: CInt, _ flags: CInt, mode: mode_t
     ) throws(EmbedError) -> Descriptor {
-        let number = retrying { Glibc.openat(directory, path, flags | O_CLOEXEC, mode) }
+        let number = retrying { unsafe Glibc.openat(directory, path, flags | O_CLOEXEC, mode) }
         guard number >= 0 else { throw .fileSystem(operation: "open", path: path, .last) }
         return Descriptor(owning: number)
     }
@@ -45,7 +45,7 @@ enum FileSystem {
         of name: String, in directory: borrowing Descriptor, limit: Int = 8192
     ) throws(EmbedError) -> [UInt8]? {
         let number = retrying {
-            Glibc.openat(directory.number, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+            unsafe Glibc.openat(directory.number, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
         }
         if number < 0 {
             if [ENOENT, ELOOP, ENXIO].contains(errno) { return nil }
@@ -63,7 +63,7 @@ enum FileSystem {
         while count < limit {
             let number = file.number
             let got = unsafe bytes.withUnsafeMutableBytes { space in
-                unsafe retrying { unsafe Glibc.read(number, space.baseAddress! + count, limit - count) }
+                retrying { unsafe Glibc.read(number, space.baseAddress! + count, limit - count) }
             }
             guard got >= 0 else { throw .fileSystem(operation: "read", path: path, .last) }
             if got == 0 { break }
@@ -79,7 +79,7 @@ enum FileSystem {
         while written < bytes.count {
             let number = file.number
             let put = unsafe bytes.withUnsafeBytes { space in
-                unsafe retrying { unsafe Glibc.write(number, space.baseAddress! + written, space.count - written) }
+                retrying { unsafe Glibc.write(number, space.baseAddress! + written, space.count - written) }
             }
             guard put >= 0 else { throw .fileSystem(operation: "write", path: path, .last) }
             written += put
@@ -94,7 +94,7 @@ enum FileSystem {
         try unlinkIfPresent(temporary, in: directory)
         let file = try open(temporary, in: directory, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
         try write(bytes, to: file, path: temporary)
-        guard Glibc.renameat(directory.number, temporary, directory.number, name) == 0 else {
+        guard unsafe Glibc.renameat(directory.number, temporary, directory.number, name) == 0 else {
             throw .fileSystem(operation: "rename", path: temporary, .last)
         }
     }
@@ -104,19 +104,19 @@ enum FileSystem {
     /// Makes a directory of mode 0700. False when something of that name is there already.
     @discardableResult
     static func makeDirectory(_ path: String) throws(EmbedError) -> Bool {
-        if Glibc.mkdir(path, 0o700) == 0 { return true }
+        if unsafe Glibc.mkdir(path, 0o700) == 0 { return true }
         guard errno == EEXIST else { throw .fileSystem(operation: "create directory", path: path, .last) }
         return false
     }
 
     static func makeDirectory(_ name: String, in directory: borrowing Descriptor) throws(EmbedError) {
-        guard Glibc.mkdirat(directory.number, name, 0o700) == 0 else {
+        guard unsafe Glibc.mkdirat(directory.number, name, 0o700) == 0 else {
             throw .fileSystem(operation: "create directory", path: name, .last)
         }
     }
 
     static func unlinkIfPresent(_ name: String, in directory: borrowing Descriptor) throws(EmbedError) {
-        guard Glibc.unlinkat(directory.number, name, 0) == 0 || errno == ENOENT else {
+        guard unsafe Glibc.unlinkat(directory.number, name, 0) == 0 || errno == ENOENT else {
             throw .fileSystem(operation: "remove", path: name, .last)
         }
     }
@@ -167,7 +167,7 @@ enum FileSystem {
     /// Nil when nothing is there (or the way to it is closed). Follows links.
     static func status(ofPath path: String) -> Status? {
         var status = stat()
-        return unsafe Glibc.stat(path, &status) == 0 ? Status(status) : nil
+        return unsafe Glibc.fstatat(AT_FDCWD, path, &status, 0) == 0 ? Status(status) : nil
     }
 
     /// Nil when nothing is there. Does not follow a link.
@@ -196,7 +196,7 @@ enum FileSystem {
 }
 
 extension FileSystem.Status {
-    init(_ status: stat) {
+    init(_ status: Glibc.stat) {
         let kind: FileSystem.Kind =
             switch status.st_mode & S_IFMT {
             case S_IFREG: .file

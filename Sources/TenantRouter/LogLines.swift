@@ -75,7 +75,9 @@ struct LineLogHandler: LogHandler {
 
     /// A value that holds no space needs no quotes.
     private static func plain(_ text: String) -> String {
-        let needsQuotes = text.isEmpty || text.unicodeScalars.contains { $0.value <= 32 || $0 == "\"" || $0 == "=" || $0.value == 127 }
+        let needsQuotes =
+            text.isEmpty
+            || text.unicodeScalars.contains { $0.value <= 32 || $0 == "\"" || $0 == "=" || $0.value == 127 }
         return needsQuotes ? quoted(text) : text
     }
 
@@ -143,7 +145,9 @@ final class LineWriter: Sendable {
             return backlog.dropped
         }
         Self.writeAll(line)
-        if dropped > 0 { Self.writeAll("\(Timestamp.now) warn \(dropped) log lines dropped: standard error is not read\n") }
+        if dropped > 0 {
+            Self.writeAll("\(Timestamp.now) warn \(dropped) log lines dropped: standard error is not read\n")
+        }
     }
 
     private static func writeAll(_ line: String) {

@@ -78,7 +78,8 @@ public final class MultiTenantRouter: Sendable {
 
     /// A host for connection strings that reaches this router from this machine.
     public var exampleHost: String {
-        address.hasPrefix("127.") || address.hasPrefix("[::1]") || address.hasPrefix("0.0.0.0") || address.hasPrefix("[::]")
+        address.hasPrefix("127.") || address.hasPrefix("[::1]") || address.hasPrefix("0.0.0.0")
+            || address.hasPrefix("[::]")
             ? "localhost" : String(address.prefix { $0 != ":" })
     }
 

@@ -49,7 +49,9 @@ extension ErrorMessage {
     /// - Parameters:
     ///   - limits: the numbers to name.
     ///   - failure: what went wrong with the tenant's last start.
-    static func refusal(_ refusal: PoolRefusal, tenant: TenantName, limits: PoolLimits, failure: ErrorMessage?) -> ErrorMessage {
+    static func refusal(_ refusal: PoolRefusal, tenant: TenantName, limits: PoolLimits, failure: ErrorMessage?)
+        -> ErrorMessage
+    {
         switch refusal {
         case .doesNotExist:
             ErrorMessage(
@@ -76,12 +78,14 @@ extension ErrorMessage {
         case .instances:
             ErrorMessage(
                 .tooManyConnections, "sorry, too many databases are in use",
-                detail: "All \(limits.maxInstances) instances have sessions; the client \(waited) for one to become idle.",
+                detail:
+                    "All \(limits.maxInstances) instances have sessions; the client \(waited) for one to become idle.",
                 hint: "Close idle sessions, or start routerd with a higher --max-instances or --queue-timeout.")
         case .connections:
             ErrorMessage(
                 .tooManyConnections, "sorry, too many clients already",
-                detail: "The database serves \(limits.maxConnections) sessions at once; the client \(waited) for one to end.",
+                detail:
+                    "The database serves \(limits.maxConnections) sessions at once; the client \(waited) for one to end.",
                 hint: "Close idle sessions, or start routerd with a higher --max-connections or --queue-timeout.")
         case .starts:
             ErrorMessage(

@@ -58,7 +58,8 @@ struct Relay: BitwiseCopyable {
     /// Whether the backend stopped between two messages without having said why, so that the client still has to be
     /// told. Inside a frame nothing can be said any more, and after `Terminate` nothing needs to be.
     var mayExplainEnd: Bool {
-        toFrontend.isAtBoundary && lastFrontendTag != Frontend.Tag.terminate && lastBackendTag != Backend.Tag.errorResponse
+        toFrontend.isAtBoundary && lastFrontendTag != Frontend.Tag.terminate
+            && lastBackendTag != Backend.Tag.errorResponse
     }
 }
 

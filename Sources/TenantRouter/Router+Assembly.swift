@@ -60,7 +60,8 @@ extension Router {
         guard let wanted = configuration.maxClients else { return min(fitting, Limits.mostClients) }
         if wanted > fitting {
             configuration.logger.warning(
-                "--max-clients lowered from \(wanted) to \(fitting): the descriptor limit is \(descriptors) (ulimit -n)")
+                "--max-clients lowered from \(wanted) to \(fitting): the descriptor limit is \(descriptors) (ulimit -n)"
+            )
         }
         return min(wanted, fitting)
     }
@@ -68,7 +69,8 @@ extension Router {
     private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
         var limits = ReactorLimits()
         let sessions = maxClients + Limits.refusedClients
-        limits.sources = Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
+        limits.sources =
+            Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance
         // One for each session, one for each instance and one for its statement, and the router's own few.
         limits.deadlines = sessions + 2 * configuration.maxInstances + 16

@@ -45,9 +45,13 @@ extension Router {
     private func submitPreparation(_ id: InstanceID, _ tenant: TenantName) {
         let (store, mailbox, mayCreate) = (store, mailbox, configuration.autoProvision)
         workers.submit {
-            mailbox.post(.prepared(id, Result { () throws(EmbedError) in
-                try store.prepare(directoryName: tenant.directoryName, databaseName: tenant.string, mayCreate: mayCreate)
-            }))
+            mailbox.post(
+                .prepared(
+                    id,
+                    Result { () throws(EmbedError) in
+                        try store.prepare(
+                            directoryName: tenant.directoryName, databaseName: tenant.string, mayCreate: mayCreate)
+                    }))
         }
     }
 
@@ -110,7 +114,9 @@ extension Router {
     }
 
     /// Before the spawn, so that whatever can fail has failed by then.
-    private mutating func listenForReadiness(_ id: InstanceID, _ cluster: PreparedCluster) throws(ReactorError) -> Token? {
+    private mutating func listenForReadiness(_ id: InstanceID, _ cluster: PreparedCluster) throws(ReactorError)
+        -> Token?
+    {
         guard let socket = cluster.takeNotifySocket() else { return nil }
         let readiness = try reactor.adopt(socket, owner: Owner(.readiness, id).raw)
         reactor.receive(readiness)
@@ -162,7 +168,8 @@ extension Router {
             let roles = users(waitingFor: instance.tenant)
             run(
                 Statement(
-                    purpose: .claim, text: RouterSQL.claim(claim, roles: roles, privileges: store.privileges)), on: instance)
+                    purpose: .claim, text: RouterSQL.claim(claim, roles: roles, privileges: store.privileges)),
+                on: instance)
         } catch {
             startFailed(instance.tenant, ErrorMessage(error))
             startLadder(instance, running)
@@ -184,7 +191,9 @@ extension Router {
     private mutating func users(waitingFor tenant: TenantName) -> [String] {
         var users: Set<String> = []
         forEachSession { router, session in
-            guard case .arriving(let arrival, _) = router.sessions[session].stage, arrival.tenant == tenant else { return }
+            guard case .arriving(let arrival, _) = router.sessions[session].stage, arrival.tenant == tenant else {
+                return
+            }
             users.insert(arrival.user)
         }
         return users.sorted().prefix(Limits.rolesOfAClaim).map(\.self)
@@ -218,7 +227,8 @@ extension Router {
         let exchange = AdminExchange(
             user: RouterSQL.role, database: RouterSQL.adminDatabase, statement: statement.text)
         do throws(ReactorError) {
-            let connection = try reactor.connect(to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
+            let connection = try reactor.connect(
+                to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
             let deadline = reactor.deadline(
                 at: reactor.now + Limits.administrationDeadline, owner: Owner(.administrationDeadline, instance.id).raw)
             instance.administration = Administration(
@@ -253,7 +263,9 @@ extension Router {
         for action in exchange.endOfStream() { perform(action, of: instance, administration) }
     }
 
-    private mutating func perform(_ action: AdminExchange.Action, of instance: Instance, _ administration: Administration) {
+    private mutating func perform(
+        _ action: AdminExchange.Action, of instance: Instance, _ administration: Administration
+    ) {
         switch action {
         case .send(let bytes): reactor.send(copying: bytes, to: administration.connection)
         case .finished: finish(administration, of: instance, .success(()))
@@ -276,7 +288,8 @@ extension Router {
         runNextStatement(of: instance)
     }
 
-    private mutating func finished(_ statement: Statement, of instance: Instance, _ result: Result<Void, ErrorMessage>) {
+    private mutating func finished(_ statement: Statement, of instance: Instance, _ result: Result<Void, ErrorMessage>)
+    {
         if case .failure(let error) = result {
             log.warning("a statement of the router's own failed: \(error.message)", metadata: metadata(instance))
         }
@@ -340,7 +353,8 @@ extension Router {
     /// Somebody lost patience.
     mutating func hurryInstances() {
         for instance in instances.values {
-            guard case .stopping(let running, var ladder) = instance.phase, let step = ladder.hurry(now: reactor.now) else {
+            guard case .stopping(let running, var ladder) = instance.phase, let step = ladder.hurry(now: reactor.now)
+            else {
                 continue
             }
             instance.phase = .stopping(running, ladder)
@@ -364,7 +378,8 @@ extension Router {
 
     /// The postmaster has exited and is reaped.
     mutating func process(_ id: InstanceID, _ event: consuming Event) {
-        guard case .exited(let status) = consume event, let instance = instances[id], let running = instance.running else {
+        guard case .exited(let status) = consume event, let instance = instances[id], let running = instance.running
+        else {
             return
         }
         reactor.close(running.process)
@@ -376,7 +391,9 @@ extension Router {
         if let administration = instance.administration {
             finish(administration, of: instance, .failure(.instanceStopped(instance.tenant.string)))
         }
-        for statement in unfinished { finished(statement, of: instance, .failure(.instanceStopped(instance.tenant.string))) }
+        for statement in unfinished {
+            finished(statement, of: instance, .failure(.instanceStopped(instance.tenant.string)))
+        }
         retire(instance, running.cluster)
         poolActions += pool.exited(id, now: reactor.now)
     }

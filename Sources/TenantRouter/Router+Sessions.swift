@@ -20,7 +20,9 @@ extension Router {
 
     private mutating func accepted(_ descriptor: consuming Descriptor) {
         // Past the last place there is no room even for an error message; the descriptor closes with this scope.
-        guard case .serving = lifetime, let session = sessions.insert(Session(number: totals.sessions + 1)) else { return }
+        guard case .serving = lifetime, let session = sessions.insert(Session(number: totals.sessions + 1)) else {
+            return
+        }
         totals.sessions += 1
         do throws(ReactorError) {
             let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
@@ -150,7 +152,8 @@ extension Router {
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
         }
         do throws(ReactorError) {
-            let backend = try reactor.connect(to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
+            let backend = try reactor.connect(
+                to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
             sessions[session].connecting(Attempt(lease: lease, backend: backend))
             arm(session, at: lease.giveUpAt)
         } catch {
@@ -274,7 +277,9 @@ extension Router {
         case .pause(let attempt): pause(session, attempt)
         case .flush(let relay, let explain):
             if explain {
-                reactor.send(copying: ErrorMessage.instanceStopped(sessions[session].label.tenant).errorResponse(), to: sessions[session].frontend)
+                reactor.send(
+                    copying: ErrorMessage.instanceStopped(sessions[session].label.tenant).errorResponse(),
+                    to: sessions[session].frontend)
             }
             reactor.finish(sessions[session].frontend)
             endRelay(relay)
@@ -294,7 +299,7 @@ extension Router {
     mutating func instanceStopped(_ session: Token, _ id: InstanceID) {
         switch sessions[session].instanceStopped(id) {
         case .none: break
-        case .reject(let lease): 
+        case .reject(let lease):
             returnLease(of: lease.instance)
             reject(session, .instanceStopped(sessions[session].label.tenant))
         case .rejectAttempt(let attempt):
@@ -333,7 +338,8 @@ extension Router {
             return close(session)
         }
         do throws(ReactorError) {
-            let backend = try reactor.connect(to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
+            let backend = try reactor.connect(
+                to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
             sessions[session].cancelStarted(Cancellation(backend: backend, key: target.key))
             arm(session, after: Limits.cancelDeadline)
         } catch {

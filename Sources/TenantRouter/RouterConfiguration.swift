@@ -69,7 +69,8 @@ public struct RouterConfiguration: Sendable {
 
     /// - Throws: a ``RouterError`` of the kind `configuration` that names the first value that cannot be served with.
     func validate() throws(RouterError) {
-        let counts = [("--max-instances", maxInstances), ("--max-connections", maxConnections)]
+        let counts =
+            [("--max-instances", maxInstances), ("--max-connections", maxConnections)]
             + (maxClients.map { [("--max-clients", $0)] } ?? [])
         for (flag, count) in counts where count < 1 {
             throw RouterError(.configuration, "\(flag) is \(count), and must be at least 1")
@@ -79,7 +80,8 @@ public struct RouterConfiguration: Sendable {
             throw RouterError(.configuration, "--max-connections is \(maxConnections), and must be at most 10000")
         }
         guard queueTimeout > .zero else {
-            throw RouterError(.configuration, "--queue-timeout is 0, and must be more: a new database takes a moment to make")
+            throw RouterError(
+                .configuration, "--queue-timeout is 0, and must be more: a new database takes a moment to make")
         }
         guard !baseDirectory.isEmpty else { throw RouterError(.configuration, "--dir is empty") }
     }

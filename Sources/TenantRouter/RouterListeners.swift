@@ -30,7 +30,8 @@ public struct RouterListeners: ~Copyable, Sendable {
         let unixPath = configuration.socketDirectory.map { "\($0)/.s.PGSQL.\(port)" }
         if let unixPath { unix = try listen(on: .unix(path: unixPath)) }
         return RouterListeners(
-            address: "\(head.with(port: port))", port: port, first: first, second: second, unix: unix, unixPath: unixPath)
+            address: "\(head.with(port: port))", port: port, first: first, second: second, unix: unix,
+            unixPath: unixPath)
     }
 
     private init(
@@ -61,7 +62,8 @@ public struct RouterListeners: ~Copyable, Sendable {
             throw RouterError(
                 .configuration,
                 "\(configuration.host) is not a loopback address, and nobody is asked for a password: whoever reaches it "
-                    + "would own every database; listen on 127.0.0.1, or insist with --allow-remote-without-authentication")
+                    + "would own every database; listen on 127.0.0.1, or insist with --allow-remote-without-authentication"
+            )
         }
         return found
     }
@@ -90,7 +92,8 @@ extension ListenError {
     fileprivate var explanation: String {
         switch self {
         case .addressInUse: "the address is in use by another program; stop it, or choose another --port"
-        case .permissionDenied: "not permitted; ports below 1024 need root, and a socket needs a directory that can be written"
+        case .permissionDenied:
+            "not permitted; ports below 1024 need root, and a socket needs a directory that can be written"
         case .addressNotAvailable: "this machine does not have that address"
         case .unusablePath: "the path is longer than 107 bytes, or its directory does not exist"
         case .pathTaken: "something that is not a socket is in the way"

@@ -9,7 +9,9 @@ enum Environment {
     ///   - flag: what the command line gave.
     ///   - name: the variable, `ROUTERD_…`.
     ///   - fallback: the default.
-    static func value<Value: ExpressibleByArgument>(_ flag: Value?, _ name: String, default fallback: Value) throws -> Value {
+    static func value<Value: ExpressibleByArgument>(_ flag: Value?, _ name: String, default fallback: Value) throws
+        -> Value
+    {
         try value(flag, name) ?? fallback
     }
 

@@ -28,7 +28,8 @@ enum Privileges {
 
     /// Gives up root for `user`, groups included.
     static func become(_ user: User) throws(Failure) {
-        guard unsafe initgroups(user.name, user.groupID) == 0, setgid(user.groupID) == 0, setuid(user.userID) == 0 else {
+        guard unsafe initgroups(user.name, user.groupID) == 0, setgid(user.groupID) == 0, setuid(user.userID) == 0
+        else {
             throw .failed("cannot become the user \"\(user.name)\": \(reason(errno))")
         }
         guard setuid(0) != 0 else { throw .failed("became \"\(user.name)\" but could still return to root; giving up") }

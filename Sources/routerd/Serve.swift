@@ -11,7 +11,9 @@ struct Serve: AsyncParsableCommand {
     @Option(help: ArgumentHelp("TCP port (default: 5432).", valueName: "number"))
     var port: UInt16?
 
-    @Option(help: ArgumentHelp("Address to listen on, or localhost for both loopbacks (default: 127.0.0.1).", valueName: "address"))
+    @Option(
+        help: ArgumentHelp(
+            "Address to listen on, or localhost for both loopbacks (default: 127.0.0.1).", valueName: "address"))
     var host: String?
 
     @Option(help: ArgumentHelp("Where the tenants' data directories stand (default: ./data).", valueName: "path"))
@@ -26,13 +28,17 @@ struct Serve: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Sessions that one instance serves at once (default: 40).", valueName: "count"))
     var maxConnections: Int?
 
-    @Option(help: ArgumentHelp("Clients of the whole router (default: what the descriptor limit allows).", valueName: "count"))
+    @Option(
+        help: ArgumentHelp(
+            "Clients of the whole router (default: what the descriptor limit allows).", valueName: "count"))
     var maxClients: Int?
 
     @Option(help: ArgumentHelp("How long a client waits for an instance (default: 30s).", valueName: "time"))
     var queueTimeout: Span?
 
-    @Option(help: ArgumentHelp("Hibernate an instance nobody has used for so long; 0 = never (default: 5m).", valueName: "time"))
+    @Option(
+        help: ArgumentHelp(
+            "Hibernate an instance nobody has used for so long; 0 = never (default: 5m).", valueName: "time"))
     var idleTimeout: Span?
 
     @Option(help: ArgumentHelp("Make a Unix socket .s.PGSQL.<port> in this directory too.", valueName: "path"))
@@ -72,9 +78,11 @@ struct Serve: AsyncParsableCommand {
 
     private func configuration(format: LogFormat) throws -> RouterConfiguration {
         let level = try Environment.value(logLevel, "ROUTERD_LOG_LEVEL", default: .info)
-        let provision = try Environment.value(autoProvision.map { $0 ? Switch.on : .off }, "ROUTERD_AUTO_PROVISION", default: .on)
+        let provision = try Environment.value(
+            autoProvision.map { $0 ? Switch.on : .off }, "ROUTERD_AUTO_PROVISION", default: .on)
         let allowRemote = try Environment.value(
-            allowRemoteWithoutAuthentication ? Switch.on : nil, "ROUTERD_ALLOW_REMOTE_WITHOUT_AUTHENTICATION", default: .off)
+            allowRemoteWithoutAuthentication ? Switch.on : nil, "ROUTERD_ALLOW_REMOTE_WITHOUT_AUTHENTICATION",
+            default: .off)
         return RouterConfiguration(
             port: try Environment.value(port, "ROUTERD_PORT", default: 5432),
             host: try Environment.value(host, "ROUTERD_HOST", default: "127.0.0.1"),
@@ -120,7 +128,8 @@ struct Serve: AsyncParsableCommand {
         let example = "postgresql://\(router.exampleHost):\(router.port)/mydb"
         switch format {
         case .text:
-            Console.say("routerd is ready on \(router.address) (PostgreSQL \(router.postgresVersion)); try: psql \(example)")
+            Console.say(
+                "routerd is ready on \(router.address) (PostgreSQL \(router.postgresVersion)); try: psql \(example)")
         case .json:
             Console.say(
                 #"{"ready":true,"address":"\#(router.address)","port":\#(router.port),"#

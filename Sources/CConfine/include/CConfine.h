@@ -41,7 +41,7 @@ struct confine_spec {
     uid_t user;
     gid_t group;
     int parent_death_signal;       // 0: none. Sent when the *thread* that spawned ends
-    int oom_score_adj;             // -1000 … 1000, relative to nothing; only raising needs no privilege
+    int oom_score_adj;             // 0: as the parent; only raising needs no privilege
     int ruleset;                   // Landlock ruleset; -1: none (no_new_privs is set either way)
 };
 
