@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import processes
-from router import BINARY, Router
+from router import BINARY, PREFIX, Router
 
 # A thousand clients and as many backends need descriptors on both sides; children inherit the limit.
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -25,7 +25,7 @@ def pytest_sessionstart(session):
 
 
 def pytest_sessionfinish(session):
-    left = processes.in_directory("/tmp/routerd-integration-")
+    left = processes.in_directory(f"/tmp/{PREFIX}")
     if left:
         print(f"\nprocesses left by the tests:\n{processes.describe(left)}", file=sys.stderr)
         session.exitstatus = 1

@@ -19,6 +19,8 @@ import wire
 BINARY = Path(os.environ.get("ROUTERD_BINARY") or Path(__file__).parents[2] / ".build/debug/routerd").resolve()
 IS_ROOT = os.geteuid() == 0
 RUN_AS = "postgres"
+# Of this run, so that two can go on at once.
+PREFIX = f"routerd-integration-{os.getpid()}-"
 READY = re.compile(r"postgres(ql)?://")
 START_WITHIN = 30  # the first start in a directory runs initdb
 STOP_WITHIN = 15
@@ -38,7 +40,7 @@ def free_port():
 
 def temporary_directory():
     """A directory that the user routerd runs as can enter and write to, the test too."""
-    path = Path(tempfile.mkdtemp(prefix="routerd-integration-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
     if IS_ROOT:
         os.chown(path, pwd.getpwnam(RUN_AS).pw_uid, -1)
         path.chmod(0o755)
