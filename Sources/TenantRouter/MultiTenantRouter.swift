@@ -44,7 +44,7 @@ public final class MultiTenantRouter: Sendable {
 
     /// The same on addresses that were bound before.
     public static func start(
-        _ configuration: RouterConfiguration, listeners: consuming RouterListeners,
+        _ configuration: RouterConfiguration, listeners: RouterListeners,
         progress: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws(RouterError) -> MultiTenantRouter {
         let startup = Startup(configuration: configuration, listeners: listeners, progress: progress)
@@ -86,15 +86,15 @@ public final class MultiTenantRouter: Sendable {
     /// A router's start, on the thread that then serves.
     private final class Startup: Sendable {
         let configuration: RouterConfiguration
-        let listeners: Mutex<RouterListeners?>
+        let listeners: RouterListeners
         let progress: @Sendable (String) -> Void
 
         init(
-            configuration: RouterConfiguration, listeners: consuming RouterListeners,
+            configuration: RouterConfiguration, listeners: RouterListeners,
             progress: @escaping @Sendable (String) -> Void
         ) {
             self.configuration = configuration
-            self.listeners = Mutex(listeners)
+            self.listeners = listeners
             self.progress = progress
         }
 
@@ -108,7 +108,6 @@ public final class MultiTenantRouter: Sendable {
 
         private func serve(_ done: (Result<MultiTenantRouter, RouterError>) -> Void) {
             do throws(RouterError) {
-                guard let listeners = listeners.withLock({ $0.take() }) else { return }
                 let (address, ending) = (listeners.address, Ending())
                 var router = try Router.assemble(configuration, listeners, progress: progress)
                 done(.success(MultiTenantRouter(router, address: address, ending: ending)))

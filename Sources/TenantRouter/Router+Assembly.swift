@@ -10,7 +10,7 @@ extension Router {
     /// Opens everything that a router needs, in the order in which a user can understand what is wrong. Blocking: it runs
     /// on the thread that then serves, because the reactor and every postmaster belong to that thread.
     static func assemble(
-        _ configuration: RouterConfiguration, _ listeners: consuming RouterListeners, progress: (String) -> Void
+        _ configuration: RouterConfiguration, _ listeners: RouterListeners, progress: (String) -> Void
     ) throws(RouterError) -> Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
@@ -77,7 +77,7 @@ extension Router {
         return limits
     }
 
-    private mutating func open(_ listeners: consuming RouterListeners) throws(ReactorError) {
+    private mutating func open(_ listeners: RouterListeners) throws(ReactorError) {
         for listener in listeners.takeAll() {
             self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
         }

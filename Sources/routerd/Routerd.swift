@@ -3,7 +3,7 @@ import Glibc
 
 /// The command line. `serve` is what happens without a verb.
 @main
-struct Routerd: AsyncParsableCommand {
+struct Routerd: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "routerd",
         abstract: "PostgreSQL for every tenant, behind one port.",
@@ -22,14 +22,10 @@ struct Routerd: AsyncParsableCommand {
         defaultSubcommand: Serve.self)
 
     /// Exit codes: 0 done, 1 failed, 2 usage.
-    static func main() async {
+    static func main() {
         do {
             var command = try parseAsRoot()
-            if var command = command as? any AsyncParsableCommand {
-                try await command.run()
-            } else {
-                try command.run()
-            }
+            try command.run()
         } catch let failure as Failure {
             Console.complain(failure.description)
             Glibc.exit(failure.exitCode)
