@@ -72,7 +72,7 @@ import Testing
             Frontend.cancelRequest(CancelKey(processID: 258, secret: [9, 8, 7, 6]))
                 == [0, 0, 0, 16, 4, 0xd2, 0x16, 0x2e, 0, 0, 1, 2, 9, 8, 7, 6])
         let startup = Frontend.startupMessage(user: "u", database: "d", parameters: [("a", "b")])
-        #expect(startup[..<8].elementsEqual([0, 0, 0, 33, 0, 3, 0, 0]))
+        #expect(startup[..<8].elementsEqual([0, 0, 0, 31, 0, 3, 0, 0]))
         #expect(Array(startup[8...]) == Array("user\0u\0database\0d\0a\0b\0\0".utf8))
     }
 
