@@ -8,7 +8,7 @@ public struct WaiterID: Hashable, Sendable {
 }
 
 /// One life of a tenant's postmaster, from its preparation to its exit. Never used again.
-public struct InstanceID: Hashable, Sendable {
+public struct InstanceID: Hashable, Sendable, BitwiseCopyable {
     /// Counts up from 1.
     public let raw: UInt64
 
