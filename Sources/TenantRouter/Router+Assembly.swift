@@ -72,8 +72,9 @@ extension Router {
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance
-        // One for each session, one for each instance and one for its statement, and the router's own few.
-        limits.deadlines = sessions + 2 * configuration.maxInstances + 16
+        // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket whose
+        // backlog is full is tried again after a pause.
+        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 16
         return limits
     }
 

@@ -68,6 +68,11 @@ public struct RouterConfiguration: Sendable {
         self.logger = logger
     }
 
+    /// Far below PostgreSQL's own bound of 262143, and far above what one machine serves.
+    private static let mostConnections = 10_000
+    /// Five processes each: more than any kernel has process ids for.
+    private static let mostInstances = 500_000
+
     /// Looks whether a router could start with these values, without touching anything: each value for itself, and whether there
     /// is a PostgreSQL.
     ///
@@ -92,9 +97,11 @@ public struct RouterConfiguration: Sendable {
         for (name, count) in counts where count < 1 {
             throw RouterError(.configuration, "\(name) is \(count), and must be at least 1")
         }
-        // PostgreSQL's own bound of max_connections, less what is kept for the router and for walsenders.
-        guard maxConnections <= 10_000 else {
-            throw RouterError(.configuration, "--max-connections is \(maxConnections), and must be at most 10000")
+        guard maxConnections <= Self.mostConnections, maxInstances <= Self.mostInstances else {
+            throw RouterError(
+                .configuration,
+                "--max-connections must be at most \(Self.mostConnections), and --max-instances at most \(Self.mostInstances)"
+            )
         }
         guard queueTimeout > .zero else {
             throw RouterError(

@@ -1,3 +1,4 @@
+import Glibc
 import Reactor
 import Synchronization
 
@@ -28,8 +29,7 @@ public final class RouterListeners: Sendable {
         listeners.own(first)
         // The other family of `localhost`, on the port that the first one got. A machine without IPv6 serves without.
         for other in addresses.dropFirst() {
-            guard let descriptor = try? listen(on: other.with(port: port)) else { continue }
-            listeners.own(descriptor)
+            if let descriptor = try listenWherePossible(on: other.with(port: port)) { listeners.own(descriptor) }
         }
         if let unixPath { listeners.own(try listen(on: .unix(path: unixPath))) }
         return listeners
@@ -43,7 +43,9 @@ public final class RouterListeners: Sendable {
     }
 
     deinit {
-        for number in takeAll() { _ = Descriptor(owning: number) }
+        let unclaimed = takeAll()
+        for number in unclaimed { _ = Descriptor(owning: number) }
+        if !unclaimed.isEmpty, let unixPath { unsafe unlink(unixPath) }
     }
 
     private func own(_ descriptor: consuming Descriptor) {
@@ -74,6 +76,15 @@ public final class RouterListeners: Sendable {
             )
         }
         return found
+    }
+
+    private static func listenWherePossible(on address: SocketAddress) throws(RouterError) -> Descriptor? {
+        do throws(ListenError) {
+            return try Listener.stream(on: address)
+        } catch {
+            if case .addressNotAvailable = error { return nil }
+            throw RouterError(.listener, "cannot listen on \(address): \(error.explanation)")
+        }
     }
 
     private static func listen(on address: SocketAddress) throws(RouterError) -> Descriptor {

@@ -36,12 +36,11 @@ struct Routerd: ParsableCommand {
 
     /// What the argument parser has to say: help and version are answers, everything else is wrong usage.
     private static func leave(after error: any Error) -> Never {
-        let text = fullMessage(for: error)
         guard exitCode(for: error).isSuccess else {
-            Console.complain(text, prefixed: false)
+            Console.complain("\(message(for: error)) (routerd serve --help lists what there is)")
             Glibc.exit(Failure.usageExitCode)
         }
-        Console.say(text)
+        Console.say(fullMessage(for: error))
         Glibc.exit(0)
     }
 }
@@ -64,9 +63,7 @@ struct Failure: Error, CustomStringConvertible {
 enum Console {
     static func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
-    static func complain(_ text: String, prefixed: Bool = true) {
-        write((prefixed ? "routerd: " : "") + text + "\n", to: STDERR_FILENO)
-    }
+    static func complain(_ text: String) { write("routerd: \(text)\n", to: STDERR_FILENO) }
 
     private static func write(_ text: String, to descriptor: CInt) {
         var bytes = Array(text.utf8)[...]
