@@ -141,8 +141,8 @@ import WireProtocol
             var returned = 0
             for offset in events.indices {
                 returned += events[(first + offset) % events.count](&session)
-                // The router takes these at their word.
-                if returned == 1, session.isArriving, !session.isPausing { session.rejected() }
+                // The router tells the client why, and that is where it lingers.
+                if returned == 1, session.isArriving { session.rejected() }
             }
             #expect(returned <= 1, "\(situation), from event \(first)")
             let holds = !Self.withoutLease.contains(situation)
@@ -297,7 +297,6 @@ extension Session {
     }
 
     fileprivate var isArriving: Bool { if case .arriving = stage { true } else { false } }
-    fileprivate var isPausing: Bool { if case .arriving(_, .pausing) = stage { true } else { false } }
 }
 
 extension Rejection {
