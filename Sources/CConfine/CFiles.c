@@ -24,6 +24,8 @@ int files_rename_new(int from_directory, const char *from, int to_directory, con
 
 int files_start_writeback(int file) { return sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
+int files_sync_filesystem(int file) { return syncfs(file); }
+
 const void *files_find(const void *space, size_t length, const void *needle, size_t needle_length) {
     return memmem(space, length, needle, needle_length);
 }

@@ -84,25 +84,17 @@ struct TreeCopy {
         }
     }
 
-    /// Only begins: the result matters to fsync, which reports every error.
+    /// Only begins: errors are ``sync(_:path:)``'s to report.
     private func startWriteback(_ file: borrowing Descriptor) { _ = files_start_writeback(file.number) }
 
-    /// Waits until every file and every name below `directory`, and the directory itself, are on the disk. One fsync for
-    /// each, not syncfs: that would wait for what all other tenants have written, too.
+    /// Waits until everything below `directory`, and all else on its file system, is on the disk.
+    ///
+    /// One syncfs for the thousand files: 27 ms on ext4 where one fsync for each took 165, because each of those waits
+    /// for the disk's cache on its own. With another tenant under full write load 45 ms against 390, and beside a copy of
+    /// 400 MB as a rule the same: what others have written costs less than a thousand flushes.
     static func sync(_ directory: borrowing Descriptor, path: String) throws(EmbedError) {
-        for name in try FileSystem.entries(of: directory, path: path) {
-            guard let status = try FileSystem.status(of: name, in: directory) else { continue }
-            switch status.kind {
-            case .file:
-                // An empty file has no content of its own; its name is the directory's.
-                if status.size == 0 { continue }
-                try FileSystem.sync(try FileSystem.open(name, in: directory, O_RDONLY | O_NOFOLLOW), path: name)
-            case .directory:
-                try sync(try FileSystem.openDirectory(name, in: directory), path: name)
-            case .link, .other:
-                continue
-            }
+        guard files_sync_filesystem(directory.number) == 0 else {
+            throw .fileSystem(operation: "sync", path: path, .last)
         }
-        try FileSystem.sync(directory, path: path)
     }
 }

@@ -17,7 +17,9 @@ public enum Listener {
         if address.family != AF_UNIX { try set(socket.number, SOL_SOCKET, SO_REUSEADDR, address) }
         if address.family == AF_INET6 { try set(socket.number, CInt(IPPROTO_IPV6), IPV6_V6ONLY, address) }
         if let errno = bind(socket.number, address) {
-            guard errno.code == EADDRINUSE, case .unix(let path) = address else { throw refusal(address, "bind", errno) }
+            guard errno.code == EADDRINUSE, case .unix(let path) = address else {
+                throw refusal(address, "bind", errno)
+            }
             try removeStaleSocket(path, address)
             if let errno = bind(socket.number, address) { throw refusal(address, "bind", errno) }
         }

@@ -204,7 +204,9 @@ enum ConnectAttempt: BitwiseCopyable {
 extension SocketAddress {
     /// One `connect(2)` on a non-blocking socket.
     func connect(_ number: CInt) -> ConnectAttempt {
-        if unsafe withRaw({ address, length in unsafe Glibc.connect(number, address, length) }) == 0 { return .connected }
+        if unsafe withRaw({ address, length in unsafe Glibc.connect(number, address, length) }) == 0 {
+            return .connected
+        }
         switch errno {
         case EINPROGRESS, EINTR: return .inProgress
         case EAGAIN where family == AF_UNIX: return .backlogFull

@@ -173,7 +173,7 @@ extension TenantPool {
         guard let phase = tenants[tenant]?.phase else { return [] }
         switch phase {
         case .booting(let instance, _), .idle(let instance, _):
-            return stop(instance, of: tenant, .ordered, now: now)
+            return stop(instance, of: tenant, .ordered, now: now) + fillSlots(now: now)
         case .busy(let instance, let leases):
             enter(.draining(instance, leases: leases, until: now + limits.drainTimeout), tenant, now: now)
             return [.terminateSessions(instance)]
@@ -277,6 +277,7 @@ extension TenantPool {
     /// Starts queued tenants while both limits leave a slot, then evicts the longest idle instances for those that are
     /// still queued. Called after every event that may have freed a slot, queued a tenant or left an instance idle.
     private mutating func fillSlots(now: Duration) -> [PoolAction] {
+        guard !isShuttingDown else { return [] }
         var actions: [PoolAction] = []
         while instanceCount < limits.maxInstances, startSlots.count < limits.maxBooting, let tenant = startQueue.first {
             lastInstance += 1

@@ -33,6 +33,9 @@ struct BackendStartup {
             case .needsMore: return .needsMore
             case .violation(let violation): return .violation("its framing is broken: \(violation)")
             case .frame(let frame):
+                guard answer.count + frame.bytes.count <= Limits.backendStartupBytes else {
+                    return .violation("it says more than \(Limits.backendStartupBytes) bytes before it is ready")
+                }
                 switch frame.tag {
                 case Backend.Tag.authentication:
                     guard Backend.AuthenticationRequest(parsing: frame.body) == .ok else {

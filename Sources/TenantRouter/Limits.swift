@@ -17,6 +17,11 @@ enum Limits {
     /// How long a client that was told the end may take to close: closing first could reset the connection under the
     /// message, and the client would never read it.
     static let lingerDeadline: Duration = .seconds(2)
+    /// How long a client may take nothing of the last bytes that wait for it after its backend has gone.
+    static let flushDeadline: Duration = .seconds(60)
+    /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every five seconds while a
+    /// statement runs (`client_connection_check_interval`).
+    static let abandonDeadline: Duration = .seconds(15)
     /// The pause of a listener that ran out of descriptors or memory: clients wait in the backlog meanwhile.
     static let acceptPause: Duration = .milliseconds(100)
     /// Bytes a client may send ahead of ReadyForQuery; more stay in its socket. Pipelining clients send little more

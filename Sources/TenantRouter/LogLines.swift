@@ -77,13 +77,21 @@ struct LineLogHandler: LogHandler {
     private static func plain(_ text: String) -> String {
         let needsQuotes =
             text.isEmpty
-            || text.unicodeScalars.contains { $0.value <= 32 || $0 == "\"" || $0 == "=" || $0.value == 127 }
+            || text.unicodeScalars.contains { $0 == " " || $0 == "\"" || $0 == "=" || isControl($0) }
         return needsQuotes ? quoted(text) : text
     }
 
     /// A client chooses names: none of them may forge a line.
     private static func oneLine(_ text: String) -> String {
-        text.unicodeScalars.contains { $0.value < 32 } ? String(quoted(text).dropFirst().dropLast()) : text
+        text.unicodeScalars.contains(where: isControl) ? String(quoted(text).dropFirst().dropLast()) : text
+    }
+
+    /// What a terminal or a line-reading program would act on: C0 and C1 controls, and Unicode's own line ends.
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0...31, 127...159, 0x2028, 0x2029: true
+        default: false
+        }
     }
 
     /// A JSON string.
@@ -96,7 +104,7 @@ struct LineLogHandler: LogHandler {
             case "\n": result += "\\n"
             case "\r": result += "\\r"
             case "\t": result += "\\t"
-            case _ where scalar.value < 32 || scalar.value == 127:
+            case _ where isControl(scalar):
                 let digits = String(scalar.value, radix: 16)
                 result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             default: result.unicodeScalars.append(scalar)

@@ -44,7 +44,7 @@ public final class MultiTenantRouter: Sendable {
 
     /// The same on addresses that were bound before.
     public static func start(
-        _ configuration: RouterConfiguration, listeners: consuming RouterListeners,
+        _ configuration: RouterConfiguration, listeners: RouterListeners,
         progress: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws(RouterError) -> MultiTenantRouter {
         let startup = Startup(configuration: configuration, listeners: listeners, progress: progress)
@@ -78,23 +78,23 @@ public final class MultiTenantRouter: Sendable {
 
     /// A host for connection strings that reaches this router from this machine.
     public var exampleHost: String {
-        address.hasPrefix("127.") || address.hasPrefix("[::1]") || address.hasPrefix("0.0.0.0")
-            || address.hasPrefix("[::]")
-            ? "localhost" : String(address.prefix { $0 != ":" })
+        let host = String(address.prefix(upTo: address.lastIndex(of: ":") ?? address.endIndex))
+        let isLocal = host.hasPrefix("127.") || ["[::1]", "0.0.0.0", "[::]"].contains(host)
+        return isLocal ? "localhost" : host
     }
 
     /// A router's start, on the thread that then serves.
     private final class Startup: Sendable {
         let configuration: RouterConfiguration
-        let listeners: Mutex<RouterListeners?>
+        let listeners: RouterListeners
         let progress: @Sendable (String) -> Void
 
         init(
-            configuration: RouterConfiguration, listeners: consuming RouterListeners,
+            configuration: RouterConfiguration, listeners: RouterListeners,
             progress: @escaping @Sendable (String) -> Void
         ) {
             self.configuration = configuration
-            self.listeners = Mutex(listeners)
+            self.listeners = listeners
             self.progress = progress
         }
 
@@ -107,18 +107,26 @@ public final class MultiTenantRouter: Sendable {
         }
 
         private func serve(_ done: (Result<MultiTenantRouter, RouterError>) -> Void) {
+            let ending = Ending()
             do throws(RouterError) {
-                guard let listeners = listeners.withLock({ $0.take() }) else { return }
-                let (address, ending) = (listeners.address, Ending())
-                var router = try Router.assemble(configuration, listeners, progress: progress)
-                done(.success(MultiTenantRouter(router, address: address, ending: ending)))
-                router.run()
-                router.tearDown()
-                LineWriter.shared.flush()
-                ending.end { router.readMail() }
+                try live(ending, done)
+                // The router, its sockets included, is gone by now.
+                ending.tell()
             } catch {
+                LineWriter.shared.flush()
                 done(.failure(error))
             }
+        }
+
+        private func live(_ ending: Ending, _ done: (Result<MultiTenantRouter, RouterError>) -> Void)
+            throws(RouterError)
+        {
+            var router = try Router.assemble(configuration, listeners, progress: progress)
+            done(.success(MultiTenantRouter(router, address: listeners.address, ending: ending)))
+            router.run()
+            router.tearDown()
+            LineWriter.shared.flush()
+            ending.end { router.readMail() }
         }
     }
 }
@@ -127,6 +135,7 @@ public final class MultiTenantRouter: Sendable {
 final class Ending: Sendable {
     private struct State {
         var hasEnded = false
+        var isTold = false
         var waiting: [@Sendable () -> Void] = []
     }
 
@@ -135,7 +144,7 @@ final class Ending: Sendable {
     /// Calls back at the end, at once if it was before.
     func onEnd(_ call: @escaping @Sendable () -> Void) {
         let isWaiting = state.withLock { state in
-            guard !state.hasEnded else { return false }
+            guard !state.isTold else { return false }
             state.waiting.append(call)
             return true
         }
@@ -154,12 +163,17 @@ final class Ending: Sendable {
 
     /// The router has stopped: from here on nothing is asked any more; `last` answers what was asked in time.
     func end(last: () -> Void) {
+        state.withLock { $0.hasEnded = true }
+        last()
+    }
+
+    /// Calls everybody back who waits.
+    func tell() {
         let waiting = state.withLock { state in
-            state.hasEnded = true
+            state.isTold = true
             defer { state.waiting = [] }
             return state.waiting
         }
-        last()
         for call in waiting { call() }
     }
 }

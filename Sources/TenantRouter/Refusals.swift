@@ -38,6 +38,11 @@ extension ErrorMessage {
         return ErrorMessage(SQLState(error.sqlState) ?? .invalidParameterValue, error.message, hint: hint)
     }
 
+    static let replicationWithoutTenant = ErrorMessage(
+        .protocolViolation, "a physical replication connection names no database",
+        detail: "routerd picks the tenant by the database's name.",
+        hint: "Name the tenant with options=-c routerd.tenant=NAME, for example PGOPTIONS='-c routerd.tenant=alice'.")
+
     static func reservedRole(_ user: String) -> ErrorMessage {
         ErrorMessage(
             .invalidAuthorization, "role \"\(user)\" is reserved",
@@ -64,7 +69,7 @@ extension ErrorMessage {
                 detail: "\(limits.maxWaitersPerTenant) clients wait for it, which is the limit.",
                 hint: "Try again later, or start routerd with a higher --max-connections.")
         case .startFailed:
-            failure
+            failure?.asFatal
                 ?? ErrorMessage(
                     .cannotConnectNow, "database \"\(tenant)\" cannot be started",
                     hint: "The router's log says why; it is tried again when somebody connects a little later.")
@@ -137,6 +142,13 @@ extension ErrorMessage {
 
     /// An answer of PostgreSQL's that cannot be read; its bytes go to the client all the same.
     static let unreadable = ErrorMessage(.internalError, "unreadable error message")
+
+    /// The same, at the end of a connection.
+    private var asFatal: ErrorMessage {
+        var message = self
+        message.severity = .fatal
+        return message
+    }
 
     init(_ error: EmbedError) {
         self.init(

@@ -10,7 +10,7 @@ extension Router {
     /// Opens everything that a router needs, in the order in which a user can understand what is wrong. Blocking: it runs
     /// on the thread that then serves, because the reactor and every postmaster belong to that thread.
     static func assemble(
-        _ configuration: RouterConfiguration, _ listeners: consuming RouterListeners, progress: (String) -> Void
+        _ configuration: RouterConfiguration, _ listeners: RouterListeners, progress: (String) -> Void
     ) throws(RouterError) -> Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
@@ -72,12 +72,13 @@ extension Router {
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance
-        // One for each session, one for each instance and one for its statement, and the router's own few.
-        limits.deadlines = sessions + 2 * configuration.maxInstances + 16
+        // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket whose
+        // backlog is full is tried again after a pause.
+        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 16
         return limits
     }
 
-    private mutating func open(_ listeners: consuming RouterListeners) throws(ReactorError) {
+    private mutating func open(_ listeners: RouterListeners) throws(ReactorError) {
         for listener in listeners.takeAll() {
             self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
         }

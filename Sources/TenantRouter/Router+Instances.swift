@@ -76,8 +76,8 @@ extension Router {
     }
 
     private mutating func startFailed(_ tenant: TenantName, _ error: ErrorMessage) {
-        startFailures[tenant] = error
         guard error.sqlState != .invalidCatalogName else { return }
+        startFailures[tenant] = error
         let reasons = [error.message, error.detail].compactMap(\.self).joined(separator: "; ")
         log.error("cannot start: \(reasons)", metadata: ["tenant": "\(tenant)"])
     }
@@ -98,11 +98,10 @@ extension Router {
         guard let instance = instances[id], case .prepared(let cluster) = instance.phase else { return }
         do {
             let readiness = try listenForReadiness(id, cluster)
-            let postmaster = try store.spawn(cluster)
-            let process = try watch(postmaster, id, unless: readiness)
+            let (process, processID) = try spawn(cluster, id, unless: readiness)
             totals.instances += 1
             let running = Running(
-                cluster: cluster, processID: postmaster.processID, spawnedAt: reactor.now, process: process,
+                cluster: cluster, processID: processID, spawnedAt: reactor.now, process: process,
                 readiness: readiness)
             instance.phase = .booting(running)
             if readiness == nil { readReadiness(instance, running) }
@@ -123,15 +122,21 @@ extension Router {
         return readiness
     }
 
-    /// A process that cannot be watched must not be left alone.
-    private mutating func watch(
-        _ postmaster: borrowing Postmaster, _ id: InstanceID, unless readiness: Token?
-    ) throws -> Token {
+    /// Nothing is left of a spawn that fails: a process that cannot be watched must not be left alone.
+    private mutating func spawn(
+        _ cluster: PreparedCluster, _ id: InstanceID, unless readiness: Token?
+    ) throws -> (Token, Int32) {
         do {
-            return try reactor.watch(process: try postmaster.exitWatch(), owner: Owner(.process, id).raw)
+            let postmaster = try store.spawn(cluster)
+            do {
+                let process = try reactor.watch(process: try postmaster.exitWatch(), owner: Owner(.process, id).raw)
+                return (process, postmaster.processID)
+            } catch {
+                postmaster.signal(SIGKILL)
+                _ = waitpid(postmaster.processID, nil, 0)
+                throw error
+            }
         } catch {
-            postmaster.signal(SIGKILL)
-            _ = waitpid(postmaster.processID, nil, 0)
             if let readiness { reactor.close(readiness) }
             throw error
         }
@@ -205,7 +210,7 @@ extension Router {
 extension Router {
     /// Creates a role that a client needs, for all its sessions that ask at once.
     mutating func createRole(_ user: String, for session: Token, of id: InstanceID) {
-        guard let instance = instances[id] else { return roleSettled(session, failed: true) }
+        guard let instance = instances[id] else { return roleSettled(session, .failure(.shuttingDown)) }
         for index in instance.statements.indices {
             guard case .role(user, sessions: let waiting) = instance.statements[index].purpose else { continue }
             instance.statements[index].purpose = .role(user, sessions: waiting + [session])
@@ -222,20 +227,26 @@ extension Router {
     }
 
     private mutating func runNextStatement(of instance: Instance) {
-        guard instance.administration == nil, let socket = instance.socket, !instance.statements.isEmpty else { return }
-        let statement = instance.statements.removeFirst()
+        while instance.administration == nil, let socket = instance.socket, !instance.statements.isEmpty {
+            let statement = instance.statements.removeFirst()
+            do throws(ReactorError) {
+                instance.administration = try administer(instance, statement, socket)
+            } catch {
+                finished(statement, of: instance, .failure(.outOfDescriptors(error.description)))
+            }
+        }
+    }
+
+    private mutating func administer(
+        _ instance: Instance, _ statement: Statement, _ socket: InstanceSocket
+    ) throws(ReactorError) -> Administration {
         let exchange = AdminExchange(
             user: RouterSQL.role, database: RouterSQL.adminDatabase, statement: statement.text)
-        do throws(ReactorError) {
-            let connection = try reactor.connect(
-                to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
-            let deadline = reactor.deadline(
-                at: reactor.now + Limits.administrationDeadline, owner: Owner(.administrationDeadline, instance.id).raw)
-            instance.administration = Administration(
-                statement: statement, exchange: exchange, connection: connection, deadline: deadline)
-        } catch {
-            finished(statement, of: instance, .failure(.outOfDescriptors(error.description)))
-        }
+        let connection = try reactor.connect(
+            to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
+        let deadline = reactor.deadline(
+            at: reactor.now + Limits.administrationDeadline, owner: Owner(.administrationDeadline, instance.id).raw)
+        return Administration(statement: statement, exchange: exchange, connection: connection, deadline: deadline)
     }
 
     mutating func administration(_ id: InstanceID, _ token: Token, _ event: consuming Event) {
@@ -296,8 +307,7 @@ extension Router {
         switch statement.purpose {
         case .claim: claimFinished(instance, result)
         case .role(_, let waiting):
-            let failed = if case .failure = result { true } else { false }
-            for session in waiting { roleSettled(session, failed: failed) }
+            for session in waiting { roleSettled(session, result) }
         }
     }
 
@@ -450,9 +460,21 @@ extension Router {
     /// Keeps the logs of running instances within their bound.
     mutating func keepHouse() {
         scheduleHousekeeping()
+        forgetStartFailures()
         let logs = instances.values.compactMap { $0.running?.cluster.log }
-        guard !logs.isEmpty else { return }
-        workers.submit { for log in logs { log.trim() } }
+        guard !logs.isEmpty, !isTrimmingLogs else { return }
+        isTrimmingLogs = true
+        workers.submit { [mailbox] in
+            for log in logs { log.trim() }
+            mailbox.post(.logsTrimmed)
+        }
+    }
+
+    /// A failure is kept for as long as clients may be refused because of it.
+    private mutating func forgetStartFailures() {
+        guard !startFailures.isEmpty else { return }
+        let pool = pool
+        startFailures = startFailures.filter { pool.state(of: $0.key) != .cold }
     }
 
     mutating func scheduleHousekeeping() {

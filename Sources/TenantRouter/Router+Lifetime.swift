@@ -9,6 +9,7 @@ import TenantPool
 enum Message: Sendable {
     case prepared(InstanceID, Result<PreparedCluster, EmbedError>)
     case retired(TenantName)
+    case logsTrimmed
     case stop
     case statistics(@Sendable (RouterStatistics) -> Void)
 }
@@ -29,6 +30,7 @@ extension Router {
             switch message {
             case .prepared(let id, let result): prepared(id, result)
             case .retired(let tenant): retired(tenant)
+            case .logsTrimmed: isTrimmingLogs = false
             case .stop: stop()
             case .statistics(let reply): reply(statistics)
             }

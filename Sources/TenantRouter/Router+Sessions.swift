@@ -38,11 +38,13 @@ extension Router {
 
     /// Out of descriptors or memory: clients wait in the backlog until some are free again, and nothing spins.
     private mutating func pauseAccepting(because error: Errno) {
+        guard acceptPause == nil else { return }
         log.warning("not accepting for a moment: \(error)")
-        _ = reactor.deadline(at: reactor.now + Limits.acceptPause, owner: Owner(.acceptPause).raw)
+        acceptPause = reactor.deadline(at: reactor.now + Limits.acceptPause, owner: Owner(.acceptPause).raw)
     }
 
     mutating func resumeAccepting() {
+        acceptPause = nil
         guard case .serving = lifetime else { return }
         for listener in listeners { reactor.receive(listener) }
     }
@@ -106,6 +108,7 @@ extension Router {
         switch action {
         case .none: break
         case .readBackend(let backend): reactor.receive(backend)
+        case .keepFlushing: arm(session, after: Limits.flushDeadline)
         case .linger: linger(session)
         case .close: close(session)
         }
@@ -119,12 +122,13 @@ extension Router {
     private mutating func admit(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
         disarmDeadline(session)
         guard sessions.count <= maxClients else { return reject(session, .tooManyClients(limit: maxClients)) }
+        sessions[session].label.address = reactor.peer(of: sessions[session].frontend).map { "\($0)" } ?? ""
         guard packet.user != RouterSQL.role else { return reject(session, .reservedRole(packet.user)) }
         let name: TenantName
-        do throws(TenantNameError) {
-            name = try TenantName(packet.database ?? packet.user)
+        do throws(ErrorMessage) {
+            name = try TenantName(chosenBy: packet)
         } catch {
-            return reject(session, .badName(error))
+            return reject(session, error)
         }
         sessions[session].label.tenant = name.string
         sessions[session].label.user = packet.user
@@ -147,7 +151,11 @@ extension Router {
 
     /// Connects a backend under a lease that is held already.
     private mutating func connect(_ session: Token, _ lease: Lease) {
-        guard reactor.now < lease.giveUpAt, let socket = instances[lease.instance]?.socket else {
+        guard let socket = instances[lease.instance]?.socket else {
+            returnLease(of: lease.instance)
+            return reject(session, .instanceStopped(sessions[session].label.tenant))
+        }
+        guard reactor.now < lease.giveUpAt else {
             returnLease(of: lease.instance)
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
         }
@@ -163,14 +171,20 @@ extension Router {
     }
 
     /// The role that a client needs has been looked after, for better or worse.
-    mutating func roleSettled(_ session: Token, failed: Bool) {
+    mutating func roleSettled(_ session: Token, _ result: Result<Void, ErrorMessage>) {
         guard sessions.contains(session) else { return }
-        let action = failed ? sessions[session].roleFailed() : sessions[session].roleSettled()
+        let action =
+            switch result {
+            case .success: sessions[session].roleSettled()
+            case .failure: sessions[session].roleFailed()
+            }
         switch action {
         case .none: break
         case .reconnect(let lease): connect(session, lease)
         case .refuse(let answer, let lease):
+            let isServing = instances[lease.instance]?.socket != nil
             returnLease(of: lease.instance)
+            guard isServing else { return reject(session, .instanceStopped(sessions[session].label.tenant)) }
             dismiss(session, with: answer)
         }
     }
@@ -247,7 +261,11 @@ extension Router {
             instance.announcesCreation = false
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
-        _ = unsafe relay.backendReceived(ready.span.bytes)
+        if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
+            reactor.close(attempt.backend)
+            returnLease(of: attempt.lease.instance)
+            return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
+        }
         reactor.send(copying: answer + ready, to: sessions[session].frontend)
         sessions[session].opened(relay)
         log.debug("session opened", metadata: metadata(session))
@@ -282,9 +300,15 @@ extension Router {
                     to: sessions[session].frontend)
             }
             reactor.finish(sessions[session].frontend)
-            endRelay(relay)
+            reactor.receive(sessions[session].frontend)
+            arm(session, after: Limits.flushDeadline)
+            returnLease(of: relay.instance)
+        case .linger(let relay):
+            reactor.finish(sessions[session].frontend)
+            returnLease(of: relay.instance)
+            linger(session)
         case .close(let relay):
-            endRelay(relay)
+            returnLease(of: relay.instance)
             close(session)
         case .closeCancel: close(session)
         case .returnLease(let instance):
@@ -372,17 +396,22 @@ extension Router {
         log.warning("client breaks the protocol: \(error.message)", metadata: metadata(session))
         if relay.isFrontendAtBoundary { reactor.send(copying: error.errorResponse(), to: sessions[session].frontend) }
         reactor.finish(sessions[session].frontend)
-        reactor.finish(relay.backend)
-        arm(session, after: Limits.lingerDeadline)
+        reactor.receive(sessions[session].frontend)
+        drain(session, relay.backend)
     }
 
     /// The client has gone and the backend learns it; the lease stays until the backend has gone too, so that the instance
     /// never holds more connections than the pool counts.
     private mutating func abandon(_ session: Token, _ backend: Token) {
-        disarmDeadline(session)
         reactor.close(sessions[session].frontend)
+        drain(session, backend)
+    }
+
+    /// Nothing of this backend is wanted any more; it has a while to notice.
+    private mutating func drain(_ session: Token, _ backend: Token) {
         reactor.finish(backend)
         reactor.receive(backend)
+        arm(session, after: Limits.abandonDeadline)
     }
 
     /// Gives the client the time to read its last message: closing with unread bytes would reset the connection under it.
@@ -390,8 +419,6 @@ extension Router {
         reactor.receive(sessions[session].frontend)
         arm(session, after: Limits.lingerDeadline)
     }
-
-    private mutating func endRelay(_ relay: Relay) { returnLease(of: relay.instance) }
 
     private mutating func returnLease(of instance: InstanceID) {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
@@ -428,6 +455,10 @@ extension Router {
             reactor.close(backend)
             close(session)
         case .reconnect(let lease): connect(session, lease)
+        case .closeBackend(let backend, let instance):
+            reactor.close(backend)
+            returnLease(of: instance)
+            close(session)
         case .giveUp(let attempt):
             reactor.close(attempt.backend)
             returnLease(of: attempt.lease.instance)
@@ -462,7 +493,7 @@ extension Router {
         var metadata: Logger.Metadata = ["session": "\(sessions[session].number)"]
         if !label.tenant.isEmpty { metadata["tenant"] = "\(label.tenant)" }
         if !label.user.isEmpty { metadata["user"] = "\(label.user)" }
-        if let address = reactor.peer(of: sessions[session].frontend) { metadata["address"] = "\(address)" }
+        if !label.address.isEmpty { metadata["address"] = "\(label.address)" }
         return metadata
     }
 }

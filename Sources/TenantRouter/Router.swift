@@ -31,6 +31,9 @@ struct Router: ~Copyable {
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
     var isDone = false
+    /// A worker that hangs must not be given the same work again every second.
+    var isTrimmingLogs = false
+    var acceptPause: Token?
     var totals = Totals()
 
     var listeners: [Token] = []

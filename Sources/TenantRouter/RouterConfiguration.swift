@@ -1,4 +1,5 @@
 public import Logging
+import PostgresEmbed
 
 /// Everything a router can be told. Each member is one row of the options table in `README.md`, where the flag and the
 /// environment variable of the same meaning stand; the executable knows no other way in.
@@ -67,17 +68,40 @@ public struct RouterConfiguration: Sendable {
         self.logger = logger
     }
 
-    /// - Throws: a ``RouterError`` of the kind `configuration` that names the first value that cannot be served with.
-    func validate() throws(RouterError) {
-        let counts =
-            [("--max-instances", maxInstances), ("--max-connections", maxConnections)]
-            + (maxClients.map { [("--max-clients", $0)] } ?? [])
-        for (flag, count) in counts where count < 1 {
-            throw RouterError(.configuration, "\(flag) is \(count), and must be at least 1")
+    /// Far below PostgreSQL's own bound of 262143, and far above what one machine serves.
+    private static let mostConnections = 10_000
+    /// Five processes each: more than any kernel has process ids for.
+    private static let mostInstances = 500_000
+
+    /// Looks whether a router could start with these values, without touching anything: each value for itself, and whether there
+    /// is a PostgreSQL.
+    ///
+    /// - Throws: ``RouterError`` of the kind `configuration` that names the first impossible value, or of the kind
+    ///   `environment` for what the machine lacks.
+    public func check() throws(RouterError) {
+        try validate()
+        do throws(EmbedError) {
+            _ = try PostgresInstallation.find(binDirectory: postgresBinDirectory)
+        } catch {
+            throw RouterError(error)
         }
-        // PostgreSQL's own bound of max_connections, less what is kept for the router and for walsenders.
-        guard maxConnections <= 10_000 else {
-            throw RouterError(.configuration, "--max-connections is \(maxConnections), and must be at most 10000")
+    }
+
+    /// - Throws: ``RouterError`` of the kind `configuration` that names the first value that cannot be served with.
+    func validate() throws(RouterError) {
+        let counts = [
+            ("--max-instances (ROUTERD_MAX_INSTANCES)", maxInstances),
+            ("--max-connections (ROUTERD_MAX_CONNECTIONS)", maxConnections),
+            ("--max-clients (ROUTERD_MAX_CLIENTS)", maxClients ?? 1),
+        ]
+        for (name, count) in counts where count < 1 {
+            throw RouterError(.configuration, "\(name) is \(count), and must be at least 1")
+        }
+        guard maxConnections <= Self.mostConnections, maxInstances <= Self.mostInstances else {
+            throw RouterError(
+                .configuration,
+                "--max-connections must be at most \(Self.mostConnections), and --max-instances at most \(Self.mostInstances)"
+            )
         }
         guard queueTimeout > .zero else {
             throw RouterError(

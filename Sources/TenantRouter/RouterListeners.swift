@@ -1,16 +1,17 @@
+import Glibc
 import Reactor
+import Synchronization
 
 /// The bound addresses of a router that is about to serve. They are made first, because a program started by root gives
 /// root up between binding and serving.
-public struct RouterListeners: ~Copyable, Sendable {
+public final class RouterListeners: Sendable {
     /// Where the TCP listeners are bound, for messages: `127.0.0.1:5432`.
     public let address: String
     /// The TCP port, also where the configuration left its choice to the kernel.
     public let port: UInt16
-    private var first: Descriptor?
-    private var second: Descriptor?
-    private var unix: Descriptor?
     let unixPath: String?
+    /// Owned from here on: closed with the object unless a router takes them.
+    private let descriptors: Mutex<[CInt]>
 
     /// Binds what the configuration asks for.
     ///
@@ -23,32 +24,41 @@ public struct RouterListeners: ~Copyable, Sendable {
         }
         let first = try listen(on: head)
         let port = SocketAddress.local(of: first)?.port ?? configuration.port
-        // The other family of `localhost`, on the port that the first one got. A machine without IPv6 serves without.
-        var second: Descriptor?
-        if addresses.count > 1 { second = try? listen(on: addresses[1].with(port: port)) }
-        var unix: Descriptor?
         let unixPath = configuration.socketDirectory.map { "\($0)/.s.PGSQL.\(port)" }
-        if let unixPath { unix = try listen(on: .unix(path: unixPath)) }
-        return RouterListeners(
-            address: "\(head.with(port: port))", port: port, first: first, second: second, unix: unix,
-            unixPath: unixPath)
+        let listeners = RouterListeners(address: "\(head.with(port: port))", port: port, unixPath: unixPath)
+        listeners.own(first)
+        // The other family of `localhost`, on the port that the first one got. A machine without IPv6 serves without.
+        for other in addresses.dropFirst() {
+            if let descriptor = try listenWherePossible(on: other.with(port: port)) { listeners.own(descriptor) }
+        }
+        if let unixPath { listeners.own(try listen(on: .unix(path: unixPath))) }
+        return listeners
     }
 
-    private init(
-        address: String, port: UInt16, first: consuming Descriptor?, second: consuming Descriptor?,
-        unix: consuming Descriptor?, unixPath: String?
-    ) {
+    private init(address: String, port: UInt16, unixPath: String?) {
         self.address = address
         self.port = port
-        self.first = first
-        self.second = second
-        self.unix = unix
         self.unixPath = unixPath
+        descriptors = Mutex([])
+    }
+
+    deinit {
+        let unclaimed = takeAll()
+        for number in unclaimed { _ = Descriptor(owning: number) }
+        if !unclaimed.isEmpty, let unixPath { unsafe unlink(unixPath) }
+    }
+
+    private func own(_ descriptor: consuming Descriptor) {
+        let number = descriptor.release()
+        descriptors.withLock { $0.append(number) }
     }
 
     /// Gives the listening descriptors away, to be owned one by one.
-    consuming func takeAll() -> [CInt] {
-        [first.take()?.release(), second.take()?.release(), unix.take()?.release()].compactMap(\.self)
+    func takeAll() -> [CInt] {
+        descriptors.withLock { numbers in
+            defer { numbers = [] }
+            return numbers
+        }
     }
 
     private static func addresses(_ configuration: RouterConfiguration) throws(RouterError) -> [SocketAddress] {
@@ -66,6 +76,15 @@ public struct RouterListeners: ~Copyable, Sendable {
             )
         }
         return found
+    }
+
+    private static func listenWherePossible(on address: SocketAddress) throws(RouterError) -> Descriptor? {
+        do throws(ListenError) {
+            return try Listener.stream(on: address)
+        } catch {
+            if case .addressNotAvailable = error { return nil }
+            throw RouterError(.listener, "cannot listen on \(address): \(error.explanation)")
+        }
     }
 
     private static func listen(on address: SocketAddress) throws(RouterError) -> Descriptor {

@@ -215,6 +215,8 @@ extension Session {
     enum FrontendSentAction {
         case none
         case readBackend(Token)
+        /// The client takes its last bytes, but has not taken them all.
+        case keepFlushing
         /// The last bytes have left.
         case linger
         case close
@@ -233,7 +235,7 @@ extension Session {
         case .flushing(var relay, then: let next):
             _ = relay.frontendSent()
             stage = .flushing(relay, then: next)
-            return relay.frontendIsDrained ? flushed(next) : .none
+            return relay.frontendIsDrained ? flushed(next) : .keepFlushing
         case .awaitingStartup, .arriving, .cancelling, .lingering, .abandoning, .closed:
             return .none
         }
@@ -398,6 +400,8 @@ extension Session {
         case pause(Attempt)
         /// The lease goes back; the client gets what is still on its way, after an explanation if nobody gave one.
         case flush(Relay, explain: Bool)
+        /// The lease goes back; the client has been handed everything.
+        case linger(Relay)
         case close(Relay)
         case closeCancel
         case returnLease(InstanceID)
@@ -412,7 +416,7 @@ extension Session {
             let explains = relay.mayExplainEnd
             if explains { relay.countSendToFrontend() }
             stage = relay.frontendIsDrained ? .lingering : .flushing(relay, then: .linger)
-            return .flush(relay, explain: explains)
+            return relay.frontendIsDrained ? .linger(relay) : .flush(relay, explain: explains)
         case .frontendEnded(let relay):
             stage = relay.frontendIsDrained ? .closed : .flushing(relay, then: .close)
             return relay.frontendIsDrained ? .close(relay) : .flush(relay, explain: false)
@@ -466,12 +470,14 @@ extension Session {
         case closeCancel(Token)
         case reconnect(Lease)
         case giveUp(Attempt)
+        /// The backend does not notice that its client has gone.
+        case closeBackend(Token, InstanceID)
     }
 
     mutating func deadlineExpired() -> DeadlineExpiredAction {
         deadline = nil
         switch stage {
-        case .awaitingStartup, .lingering:
+        case .awaitingStartup, .lingering, .flushing:
             stage = .closed
             return .close
         case .cancelling(let cancellation):
@@ -481,9 +487,10 @@ extension Session {
             return .reconnect(lease)
         case .arriving(_, .connecting(let attempt)), .arriving(_, .startingUp(let attempt, _)):
             return .giveUp(attempt)
-        case .abandoning:
-            return .close
-        case .arriving, .relaying, .frontendEnded, .flushing, .closed:
+        case .abandoning(let backend, let instance):
+            stage = .closed
+            return .closeBackend(backend, instance)
+        case .arriving, .relaying, .frontendEnded, .closed:
             return .none
         }
     }

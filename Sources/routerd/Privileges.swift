@@ -35,17 +35,25 @@ enum Privileges {
         guard setuid(0) != 0 else { throw .failed("became \"\(user.name)\" but could still return to root; giving up") }
     }
 
-    /// Makes the base directory where it is absent and gives away only what it made, never what it found.
+    /// Makes the base directory where it is absent and gives away only what it made, never what it found: the directory is
+    /// opened without following a link, so that it is the one that was made.
     static func prepareBaseDirectory(_ path: String, for user: User) throws(Failure) {
-        let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        if !parent.isEmpty, parent != "." { try makeDirectories(parent) }
+        let path = withoutTrailingSlashes(path)
+        if let slash = path.lastIndex(of: "/"), slash > path.startIndex { try makeDirectories(String(path[..<slash])) }
         guard unsafe mkdir(path, 0o700) == 0 else {
             guard errno == EEXIST else { throw .failed("cannot make the directory \(path): \(reason(errno))") }
             return
         }
-        guard unsafe chown(path, user.userID, user.groupID) == 0 else {
+        let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        defer { close(directory) }
+        guard directory >= 0, fchown(directory, user.userID, user.groupID) == 0 else {
             throw .failed("cannot give the directory \(path) to \"\(user.name)\": \(reason(errno))")
         }
+    }
+
+    private static func withoutTrailingSlashes(_ path: String) -> String {
+        let kept = path.reversed().drop { $0 == "/" }.reversed()
+        return kept.isEmpty ? path : String(kept)
     }
 
     private static func makeDirectories(_ path: String) throws(Failure) {

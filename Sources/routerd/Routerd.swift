@@ -3,7 +3,7 @@ import Glibc
 
 /// The command line. `serve` is what happens without a verb.
 @main
-struct Routerd: AsyncParsableCommand {
+struct Routerd: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "routerd",
         abstract: "PostgreSQL for every tenant, behind one port.",
@@ -22,14 +22,10 @@ struct Routerd: AsyncParsableCommand {
         defaultSubcommand: Serve.self)
 
     /// Exit codes: 0 done, 1 failed, 2 usage.
-    static func main() async {
+    static func main() {
         do {
             var command = try parseAsRoot()
-            if var command = command as? any AsyncParsableCommand {
-                try await command.run()
-            } else {
-                try command.run()
-            }
+            try command.run()
         } catch let failure as Failure {
             Console.complain(failure.description)
             Glibc.exit(failure.exitCode)
@@ -40,12 +36,11 @@ struct Routerd: AsyncParsableCommand {
 
     /// What the argument parser has to say: help and version are answers, everything else is wrong usage.
     private static func leave(after error: any Error) -> Never {
-        let text = fullMessage(for: error)
         guard exitCode(for: error).isSuccess else {
-            Console.complain(text, prefixed: false)
+            Console.complain("\(message(for: error)) (routerd serve --help lists what there is)")
             Glibc.exit(Failure.usageExitCode)
         }
-        Console.say(text)
+        Console.say(fullMessage(for: error))
         Glibc.exit(0)
     }
 }
@@ -68,9 +63,7 @@ struct Failure: Error, CustomStringConvertible {
 enum Console {
     static func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
-    static func complain(_ text: String, prefixed: Bool = true) {
-        write((prefixed ? "routerd: " : "") + text + "\n", to: STDERR_FILENO)
-    }
+    static func complain(_ text: String) { write("routerd: \(text)\n", to: STDERR_FILENO) }
 
     private static func write(_ text: String, to descriptor: CInt) {
         var bytes = Array(text.utf8)[...]

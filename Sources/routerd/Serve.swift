@@ -3,10 +3,13 @@ import Glibc
 public import TenantRouter
 
 /// `routerd serve`: the router in the foreground.
-struct Serve: AsyncParsableCommand {
+struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve in the foreground until SIGINT or SIGTERM; a second signal hurries.",
         aliases: ["start-router"])
+
+    /// What ends it orderly; a second one hurries.
+    private static let stopSignals = [SIGTERM, SIGINT]
 
     @Option(help: ArgumentHelp("TCP port (default: 5432).", valueName: "number"))
     var port: UInt16?
@@ -59,18 +62,21 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Listen on an address that is not loopback although nobody is asked for a password.")
     var allowRemoteWithoutAuthentication = false
 
-    func run() async throws {
+    func run() throws {
         let format = try Environment.value(logFormat, "ROUTERD_LOG_FORMAT", default: .text)
         let configuration = try configuration(format: format)
-        Self.prepareProcess(blocking: configuration.stopSignals)
         do {
+            try configuration.check()
+            Self.prepareProcess()
             let listeners = try RouterListeners.bind(configuration)
             try becomeUser(for: configuration)
-            let router = try await MultiTenantRouter.start(configuration, listeners: listeners) { step in
-                configuration.logger.info("\(step)")
+            try Waiting.wait {
+                let router = try await MultiTenantRouter.start(configuration, listeners: listeners) { step in
+                    configuration.logger.info("\(step)")
+                }
+                Self.announce(router, format: format)
+                await router.untilStopped()
             }
-            Self.announce(router, format: format)
-            await router.untilStopped()
         } catch let error as RouterError {
             throw error.isUsage ? Failure.usage(error.description) : Failure.failed(error.description)
         }
@@ -96,16 +102,16 @@ struct Serve: AsyncParsableCommand {
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
-            stopSignals: [SIGTERM, SIGINT],
+            stopSignals: Self.stopSignals,
             logger: .lines(level: level, format: format))
     }
 
     /// Signals are blocked before the first thread starts, so that every thread inherits it; descriptors are raised to
     /// what the system allows, because each session takes two.
-    private static func prepareProcess(blocking signals: [Int32]) {
+    static func prepareProcess() {
         var set = sigset_t()
         unsafe sigemptyset(&set)
-        for signal in signals { unsafe sigaddset(&set, signal) }
+        for signal in stopSignals { unsafe sigaddset(&set, signal) }
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
         _ = signal(SIGPIPE, SIG_IGN)
         var limit = rlimit()

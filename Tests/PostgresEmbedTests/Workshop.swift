@@ -99,6 +99,16 @@ final class Instance {
             of: store.installation)
     }
 
+    func expect(_ sql: String, user: String = "alice", gives rows: String) throws {
+        let answer = try query(sql, user: user)
+        if answer != rows { Issue.record("\(sql) gave: \(answer)") }
+    }
+
+    func expect(_ sql: String, user: String = "alice", contains words: String) throws {
+        let answer = try query(sql, user: user)
+        if !answer.contains(words) { Issue.record("\(sql) gave: \(answer)") }
+    }
+
     static func psql(_ arguments: [String], of installation: PostgresInstallation) throws -> String {
         let psql = Program(path: installation.binDirectory + "/psql", arguments: arguments)
         return try psql.run().output.trimmed()

@@ -25,7 +25,7 @@ def pytest_sessionstart(session):
 
 
 def pytest_sessionfinish(session):
-    left = processes.in_directory("/tmp/routerd-test-")
+    left = processes.in_directory("/tmp/routerd-integration-")
     if left:
         print(f"\nprocesses left by the tests:\n{processes.describe(left)}", file=sys.stderr)
         session.exitstatus = 1

@@ -38,7 +38,7 @@ def free_port():
 
 def temporary_directory():
     """A directory that the user routerd runs as can enter and write to, the test too."""
-    path = Path(tempfile.mkdtemp(prefix="routerd-test-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="routerd-integration-", dir="/tmp"))
     if IS_ROOT:
         os.chown(path, pwd.getpwnam(RUN_AS).pw_uid, -1)
         path.chmod(0o755)

@@ -17,8 +17,12 @@ ssize_t files_copy_range(int source, int target, size_t length);
 int files_rename_new(int from_directory, const char *from, int to_directory, const char *to);
 // sync_file_range(2): starts writing a file's pages, waits for nothing.
 int files_start_writeback(int file);
+// syncfs(2).
+int files_sync_filesystem(int file);
+
 // memmem(3): where `needle` begins in `space`, or NULL.
 const void *files_find(const void *space, size_t length, const void *needle, size_t needle_length);
+
 // getrandom(2).
 ssize_t files_random(void *bytes, size_t length);
 
