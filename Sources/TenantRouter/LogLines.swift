@@ -58,18 +58,19 @@ struct LineLogHandler: LogHandler {
         set { metadata[key] = newValue }
     }
 
-    func log(event: LogEvent) {
+    func log(event: LogEvent) { LineWriter.shared.write(line(of: event, at: Timestamp.now)) }
+
+    func line(of event: LogEvent, at time: String) -> String {
         let pairs = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
         let name = event.level == .warning ? "warn" : event.level.rawValue
         switch format {
         case .text:
             let tail = pairs.map { " \($0.key)=\(Self.plain("\($0.value)"))" }.joined()
-            LineWriter.shared.write("\(Timestamp.now) \(name) \(Self.oneLine(event.message.description))\(tail)\n")
+            return "\(time) \(name) \(Self.oneLine(event.message.description))\(tail)\n"
         case .json:
             let tail = pairs.map { ",\(Self.quoted($0.key)):\(Self.quoted("\($0.value)"))" }.joined()
-            LineWriter.shared.write(
-                #"{"time":"\#(Timestamp.now)","level":"\#(name)","message":\#(Self.quoted(event.message.description))\#(tail)}"#
-                    + "\n")
+            let message = Self.quoted(event.message.description)
+            return #"{"time":"\#(time)","level":"\#(name)","message":\#(message)\#(tail)}"# + "\n"
         }
     }
 

@@ -5,16 +5,23 @@ import Testing
 
 @Suite struct EndingTests {
     @Test func everybodyWhoWaitsIsTold() {
-        let (ending, told) = (Ending(), Atomic(0))
+        let ending = Ending()
+        let told = Atomic(0)
         for _ in 0..<3 { ending.onEnd { told.add(1, ordering: .relaxed) } }
         #expect(told.load(ordering: .relaxed) == 0)
         ending.end {}
+        #expect(told.load(ordering: .relaxed) == 0, "its sockets are still there")
+        ending.tell()
+        #expect(told.load(ordering: .relaxed) == 3)
+        ending.tell()
         #expect(told.load(ordering: .relaxed) == 3)
     }
 
     @Test func whoComesLateIsToldAtOnce() {
-        let (ending, told) = (Ending(), Atomic(0))
+        let ending = Ending()
+        let told = Atomic(0)
         ending.end {}
+        ending.tell()
         ending.onEnd { told.add(1, ordering: .relaxed) }
         #expect(told.load(ordering: .relaxed) == 1)
     }

@@ -43,6 +43,9 @@ import WireProtocol
             error: .badName(.reserved("pgbouncer")), state: "42939", message: ["pgbouncer", "reserved"],
             hint: ["another"]),
         Expectation(
+            error: .replicationWithoutTenant, state: "08P01", message: ["physical replication"], detail: ["tenant"],
+            hint: ["options=-c routerd.tenant=NAME"]),
+        Expectation(
             error: .reservedRole("routerd"), state: "28000", message: ["role \"routerd\" is reserved"],
             detail: ["router's own"], hint: ["any other user"]),
         Expectation(
@@ -61,7 +64,8 @@ import WireProtocol
             error: refusal(.queueTimeout(.startup)), state: "57P03", message: ["the database system is starting up"],
             detail: ["31 s"], hint: ["log"]),
         Expectation(
-            error: refusal(.queueFull), state: "53300", message: ["shop"], detail: ["4001"], hint: ["--max-connections"]),
+            error: refusal(.queueFull), state: "53300", message: ["shop"], detail: ["4001"], hint: ["--max-connections"]
+        ),
         Expectation(
             error: refusal(.startFailed(.exit, retryAt: .seconds(1))), state: "57P03",
             message: ["shop", "cannot be started"], hint: ["log"]),
@@ -124,9 +128,7 @@ import WireProtocol
     /// A statement that PostgreSQL refused is an ERROR there; the client's session ends with it here.
     @Test func aFailedStartIsFatalToTheClient() {
         let failure = ErrorMessage(severity: .error, .internalError, "could not rename")
-        withKnownIssue("the severity is PostgreSQL's") {
-            #expect(Self.refusal(.startFailed(.exit, retryAt: .zero), failure: failure).severity == .fatal)
-        }
+        #expect(Self.refusal(.startFailed(.exit, retryAt: .zero), failure: failure).severity == .fatal)
     }
 
     @Test func aBootThatSaidNothingHasNoDetail() {

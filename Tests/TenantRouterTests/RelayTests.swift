@@ -137,7 +137,9 @@ import WireProtocol
     }
 
     @Test func brokenFramesAreViolationsOfWhoSentThem() {
-        for header in [header("Q", 3), header("Q", 0xffff_ffff), header("Q", 0x4000_0000), header("Z", 4), header("\0", 4)] {
+        for header in [
+            header("Q", 3), header("Q", 0xffff_ffff), header("Q", 0x4000_0000), header("Z", 4), header("\0", 4),
+        ] {
             for chunks in [[header], eachByte(header)] {
                 var relay = Self.relay
                 let decisions = chunks.map { name(of: relay.frontendReceived($0)) }

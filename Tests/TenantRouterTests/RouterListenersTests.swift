@@ -13,12 +13,25 @@ import Testing
 
     @Test func aTakenPortIsOneClearLine() throws {
         let first = try RouterListeners.bind(RouterConfiguration(port: 0))
-        let port = first.port
-        let error = try #require(throws: RouterError.self) {
-            _ = try RouterListeners.bind(RouterConfiguration(port: port))
+        try withExtendedLifetime(first) {
+            let error = try #require(throws: RouterError.self) {
+                _ = try RouterListeners.bind(RouterConfiguration(port: first.port))
+            }
+            #expect(error.kind == .listener && !error.isUsage)
+            #expect(error.description.contains("127.0.0.1:\(first.port)") && error.description.contains("--port"))
         }
-        #expect(error.kind == .listener && !error.isUsage)
-        #expect(error.description.contains("127.0.0.1:\(port)") && error.description.contains("--port"))
+    }
+
+    @Test func listenersThatNobodyTakesAreClosed() throws {
+        let port = try RouterListeners.bind(RouterConfiguration(port: 0)).port
+        #expect(try RouterListeners.bind(RouterConfiguration(port: port)).port == port)
+    }
+
+    @Test func theirDescriptorsAreTakenOnce() throws {
+        let listeners = try RouterListeners.bind(RouterConfiguration(port: 0))
+        let taken = listeners.takeAll()
+        #expect(taken.count == 1 && listeners.takeAll().isEmpty)
+        for number in taken { _ = Descriptor(owning: number) }
     }
 
     @Test(arguments: ["0.0.0.0", "::"]) func nobodyElsesAddressWithoutBeingAllowed(_ host: String) throws {
@@ -37,15 +50,16 @@ import Testing
     }
 
     @Test func theUnixSocketIsNamedLikePostgreSQLs() throws {
-        var template = Array("/tmp/routerd-listeners-XXXXXX".utf8CString)
-        try #require(unsafe template.withUnsafeMutableBufferPointer { unsafe mkdtemp($0.baseAddress) } != nil)
-        let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let directory = "/tmp/routerd-listeners-\(getpid())-\(UInt64.random(in: 0...(.max)))"
+        try #require(unsafe mkdir(directory, 0o700) == 0)
         let listeners = try RouterListeners.bind(RouterConfiguration(port: 0, socketDirectory: directory))
         let path = "\(directory)/.s.PGSQL.\(listeners.port)"
-        #expect(listeners.unixPath == path)
-        #expect(unsafe access(path, F_OK) == 0)
-        unsafe unlink(path)
-        unsafe rmdir(directory)
+        withExtendedLifetime(listeners) {
+            #expect(listeners.unixPath == path)
+            #expect(unsafe access(path, F_OK) == 0)
+        }
+        _ = consume listeners
+        #expect(unsafe rmdir(directory) == 0, "the socket's file goes with it")
     }
 
     /// A client that says localhost tries ::1 first: serving 127.0.0.1 only, beside somebody else on ::1, would send it
@@ -54,10 +68,8 @@ import Testing
         guard let other = try? Listener.stream(on: .ipv6(high: 0, low: 1, scope: 0, port: 0)),
             let port = SocketAddress.local(of: other)?.port
         else { return }
-        withKnownIssue("a taken second address is passed over") {
-            #expect(throws: RouterError.self) {
-                _ = try RouterListeners.bind(RouterConfiguration(port: port, host: "localhost"))
-            }
+        #expect(throws: RouterError.self) {
+            _ = try RouterListeners.bind(RouterConfiguration(port: port, host: "localhost"))
         }
         _ = consume other
     }

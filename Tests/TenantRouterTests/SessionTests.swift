@@ -10,7 +10,9 @@ import WireProtocol
     // MARK: - Startup
 
     /// lessons.md, rows 18 and 19: first packets in any order, in any number of pieces.
-    @Test(arguments: [[Frontend.sslRequest], [Frontend.gssEncRequest], [Frontend.gssEncRequest, Frontend.sslRequest], []])
+    @Test(arguments: [
+        [Frontend.sslRequest], [Frontend.gssEncRequest], [Frontend.gssEncRequest, Frontend.sslRequest], [],
+    ])
     func encryptionIsDeclinedAndTheStartupPacketAdmitted(_ requests: [[UInt8]]) {
         for chunked in [{ [$0] }, eachByte] {
             var session = Session.fresh
@@ -249,7 +251,8 @@ import WireProtocol
     /// A client between two messages that nobody told anything is told; one that said goodbye, or was told by
     /// PostgreSQL, is not; in the middle of a message nothing can be said.
     @Test(arguments: [
-        (Says.query, Says.done, true), (Says.terminate, Says.done, false), (Says.query, Says.error(.adminShutdown), false),
+        (Says.query, Says.done, true), (Says.terminate, Says.done, false),
+        (Says.query, Says.error(.adminShutdown), false),
         (Says.query, Array(Says.done.dropLast()), false),
     ])
     func theEndIsExplainedWhereItCanBe(_ client: [UInt8], _ backend: [UInt8], _ explained: Bool) {
@@ -262,8 +265,40 @@ import WireProtocol
         }
         #expect(explain == explained && relay.instance == Situation.instance)
         // The last message of the backend, and the explanation.
-        if explained { #expect(name(of: session.frontendSent()) == "none") }
+        if explained { #expect(name(of: session.frontendSent()) == "keepFlushing") }
         #expect(name(of: session.frontendSent()) == "linger")
+    }
+
+    /// An idle psql does not look at its socket: after PostgreSQL's last word it is given a moment, not a place for ever.
+    @Test func aClientThatWasToldAndHasItAllLingers() {
+        var session = Situation.relaying.session
+        _ = session.backendReceived(Says.error(.adminShutdown))
+        _ = session.frontendSent()
+        guard case .linger(let relay) = session.backendEnded() else {
+            Issue.record("it does not linger")
+            return
+        }
+        #expect(relay.instance == Situation.instance)
+        #expect(name(of: session.deadlineExpired()) == "close")
+    }
+
+    @Test func aBackendThatDoesNotNoticeIsClosedAndItsLeaseReturned() {
+        var session = Situation.abandoning.session
+        guard case .closeBackend(let backend, let instance) = session.deadlineExpired() else {
+            Issue.record("the lease is held for ever")
+            return
+        }
+        #expect(backend == Situation.backend && instance == Situation.instance)
+        #expect(name(of: session.backendEnded()) == "none")
+    }
+
+    /// The start's own sends are not counted; one that is reported late must not be taken for a relayed one.
+    @Test func aSendThatWasNotCountedIsNone() {
+        var session = Situation.relaying.session
+        #expect(name(of: session.frontendSent()) == "none")
+        #expect(session.backendSent() == false)
+        #expect(name(of: session.backendReceived(Says.done)) == "forward")
+        #expect(name(of: session.backendReceived(Says.done)) == "forwardAndPause")
     }
 
     @Test func aHalfClosedClientGetsTheWholeAnswer() {
@@ -273,7 +308,7 @@ import WireProtocol
         #expect(name(of: session.backendReceived(Says.done)) == "forward")
         #expect(name(of: session.backendReceived(Says.ready)) == "forwardAndPause")
         #expect(name(of: session.backendEnded()) == "flush")
-        #expect(name(of: session.frontendSent()) == "none")
+        #expect(name(of: session.frontendSent()) == "keepFlushing")
         #expect(name(of: session.frontendSent()) == "close")
     }
 
@@ -317,7 +352,7 @@ extension Session.FrontendGoneAction {
 extension Session.BackendEndedAction {
     fileprivate var leases: Int {
         switch self {
-        case .flush, .close, .returnLease: 1
+        case .flush, .linger, .close, .returnLease: 1
         case .none, .pause, .closeCancel: 0
         }
     }
@@ -335,7 +370,7 @@ extension Session.InstanceStoppedAction {
 extension Session.DeadlineExpiredAction {
     fileprivate var leases: Int {
         switch self {
-        case .giveUp: 1
+        case .giveUp, .closeBackend: 1
         case .none, .close, .closeCancel, .reconnect: 0
         }
     }
