@@ -1,5 +1,5 @@
 /// One client that asks for a lease, named by whoever asks. May be used again once the pool has answered it.
-public struct WaiterID: Hashable, Sendable {
+public struct WaiterID: Hashable, Sendable, BitwiseCopyable {
     /// The asker's own number.
     public let raw: UInt64
 

@@ -23,16 +23,18 @@ public struct TenantName: Hashable, Sendable, CustomStringConvertible {
         try self.init(string)
     }
 
+    /// The name itself.
     public var description: String { string }
 
     /// The consoles of the router and of the pooler whose clients expect one.
     static let reserved: Set<String> = ["routerd", "pgbouncer"]
 }
 
-/// Two strings that PostgreSQL tells apart by their bytes are two tenants, even where Unicode holds them equivalent.
 extension TenantName {
+    /// Names that PostgreSQL tells apart by their bytes are two tenants, even where Unicode holds them equivalent.
     public static func == (left: Self, right: Self) -> Bool { left.string.utf8.elementsEqual(right.string.utf8) }
 
+    /// Over the bytes, as `==`.
     public func hash(into hasher: inout Hasher) {
         for byte in string.utf8 { hasher.combine(byte) }
     }

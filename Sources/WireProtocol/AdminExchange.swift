@@ -72,7 +72,8 @@ public struct AdminExchange: Sendable {
     /// The instance closed the connection.
     public mutating func endOfStream() -> [Action] {
         guard !isDone else { return [] }
-        return fail(ErrorMessage(.connectionFailure, "the instance closed the connection before it answered"))
+        state = .done
+        return [.failed(ErrorMessage(.connectionFailure, "the instance closed the connection before it answered"))]
     }
 
     private mutating func frameReceived(_ frame: Frame) -> [Action] {

@@ -90,8 +90,11 @@ public enum Backend {
 
     /// ReadyForQuery's one byte.
     public enum TransactionStatus: UInt8, Sendable {
+        /// `I`
         case idle = 0x49
+        /// `T`
         case inTransaction = 0x54
+        /// `E`: everything but its end is refused
         case inFailedTransaction = 0x45
 
         /// Nil where the body is not one of the three known bytes.

@@ -17,7 +17,7 @@ public enum FrameDirection: BitwiseCopyable, Sendable {
     }
 
     /// The tags a frontend may send, by their low six bits; all lie between `@` and DEL:
-    /// `B C D E F H P Q S X c d f p`, written out because a computed constant would be looked up behind a lock.
+    /// `B C D E F H P Q S X c d f p`, written out because a stored constant is reached through a once-guard.
     @inlinable static var frontendTags: UInt64 { 0x0001_0058_010b_017c }
 
     /// What is wrong with a header, the tag first, as PostgreSQL looks at them.

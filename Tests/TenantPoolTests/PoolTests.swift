@@ -163,8 +163,9 @@ import Testing
         #expect(driver.request(4, "a") == "prepare 4 a")
         #expect(driver.prepared(4) == "boot 4")
         #expect(driver.ready(4) == "grant 4 4")
-        #expect(driver.exited(4) == "terminate 4")
-        #expect(driver.request(5, "a") == "prepare 5 a")
+        #expect(driver.request(5, "a") == "grant 5 4")
+        #expect(driver.request(6, "a") == "", "so that the tenant is not forgotten")
+        #expect(driver.exited(4) == "terminate 4, prepare 5 a")
         #expect(driver.prepareFailed(5, .retryable) == "prepare 6 a", "a ready instance cleared the count")
     }
 
