@@ -22,9 +22,13 @@ import Testing
         }
     }
 
+    /// Somebody else may be given the port in between; not every time.
     @Test func listenersThatNobodyTakesAreClosed() throws {
-        let port = try RouterListeners.bind(RouterConfiguration(port: 0)).port
-        #expect(try RouterListeners.bind(RouterConfiguration(port: port)).port == port)
+        let isClosed = try (0..<5).contains { _ in
+            let port = try RouterListeners.bind(RouterConfiguration(port: 0)).port
+            return (try? RouterListeners.bind(RouterConfiguration(port: port))) != nil
+        }
+        #expect(isClosed)
     }
 
     @Test func theirDescriptorsAreTakenOnce() throws {

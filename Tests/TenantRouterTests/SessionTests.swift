@@ -269,7 +269,7 @@ import WireProtocol
         #expect(name(of: session.frontendSent()) == "linger")
     }
 
-    /// An idle psql does not look at its socket: after PostgreSQL's last word it is given a moment, not a place for ever.
+    /// An idle psql does not look at its socket: after PostgreSQL's last word it has a moment, not a place for ever.
     @Test func aClientThatWasToldAndHasItAllLingers() {
         var session = Situation.relaying.session
         _ = session.backendReceived(Says.error(.adminShutdown))

@@ -4,8 +4,8 @@ import WireProtocol
 
 @testable import TenantRouter
 
-/// Where a session can stand, as far as it makes a difference to what it decides. Each is reached the way a real session
-/// gets there.
+/// Where a session can stand, as far as it makes a difference to what it decides. Each is reached the way a real
+/// session gets there.
 enum Situation: String, CaseIterable {
     case awaitingStartup
     case queued, connecting, startingUp, pausing, awaitingRole
