@@ -133,7 +133,8 @@ extension ClusterStore {
                 abi: abi, installation: installation, network: options.tenantNetwork, readable: readable)
             return (.landlock(abi: Int(abi)), rules)
         }
-        let reason = abi < 0 ? "this kernel has no Landlock (\(Errno.last))" : "this kernel's Landlock ABI \(abi) is too old"
+        let reason =
+            abi < 0 ? "this kernel has no Landlock (\(Errno.last))" : "this kernel's Landlock ABI \(abi) is too old"
         switch options.confinement {
         case .off: return (.off(reason: "asked for by --confine off"), nil)
         case .auto: return (.off(reason: reason), nil)

@@ -54,7 +54,9 @@ struct ConfinementRules: Sendable {
         let libraries = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"]
         grants += libraries.map { Grant(path: $0, access: Self.read) }
         if network == .allowed {
-            let names = ["/etc/hosts", "/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/ssl/certs"]
+            let names = [
+                "/etc/hosts", "/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/ssl/certs",
+            ]
             grants += names.map { Grant(path: $0, access: Self.read) }
         }
         grants += readable.map { Grant(path: $0, access: Self.read) }

@@ -51,7 +51,6 @@ extension Settings {
             ("unix_socket_directories", places.socketDirectory),
             ("unix_socket_permissions", "0777"),
             ("port", Self.port),
-            ("external_pid_file", ""),
             // One stream to the file that the router gave it and bounds; a collector would write inside the cluster,
             // without a bound.
             ("logging_collector", "off"),

@@ -86,7 +86,8 @@ struct TemplateCluster: Sendable {
     /// every clone would carry.
     private func trimWriteAheadLog(of cluster: borrowing Descriptor) throws(EmbedError) {
         let global = try FileSystem.openDirectory("global", in: cluster)
-        guard let content = try FileSystem.contents(of: "pg_control", in: global), let control = ControlFile(content) else {
+        guard let content = try FileSystem.contents(of: "pg_control", in: global), let control = ControlFile(content)
+        else {
             throw .notACluster(path: path, reason: "global/pg_control has no valid checksum.")
         }
         let directory = try FileSystem.openDirectory("pg_wal", in: cluster)

@@ -82,7 +82,8 @@ struct ConfinementTests {
             let workshop = try Workshop()
             // What a router has open when it spawns: none of it may be in the postmaster.
             var ends: [CInt] = [-1, -1]
-            #expect(unsafe socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &ends) == 0)
+            let result = unsafe socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &ends)
+            #expect(result == 0)
             let instance = try workshop.boot("plain")
             let descriptors = try FileSystem.entries(
                 of: FileSystem.openDirectory("/proc/\(instance.processID)/fd"), path: "fd")
