@@ -21,6 +21,21 @@ public struct Buffer: ~Copyable {
         unsafe BufferPool.giveBack(lent)
     }
 
+    /// Gives the ownership to a send queue.
+    consuming func release() -> UnsafeMutablePointer<BufferHeader> {
+        let header = unsafe lent
+        discard self
+        return unsafe header
+    }
+
+    /// Where the kernel may write, `remainingCapacity` bytes.
+    var room: UnsafeMutableRawPointer { unsafe lent.payload + Int(lent.pointee.received) }
+
+    /// The kernel has written bytes into the room.
+    mutating func received(_ byteCount: Int) {
+        unsafe lent.pointee.received &+= UInt32(byteCount)
+    }
+
     /// Readable bytes.
     @inlinable
     public var count: Int { unsafe Int(lent.pointee.received &- lent.pointee.sent) }
@@ -149,12 +164,17 @@ struct BufferHeader {
     mutating func removeFirst(_ byteCount: UInt32) {
         sent &+= byteCount
         if sent == received {
-            sent = 0
-            parsed = 0
-            received = 0
+            clear()
         } else if parsed < sent {
             parsed = sent
         }
+    }
+
+    @inlinable
+    mutating func clear() {
+        sent = 0
+        parsed = 0
+        received = 0
     }
 }
 

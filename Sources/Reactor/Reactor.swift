@@ -1,3 +1,6 @@
+import CEpoll
+import Glibc
+
 /// Operations in, completions out, for one thread.
 ///
 /// A tick:
@@ -11,129 +14,279 @@
 /// An operation on a token that is closing or gone is ignored, because a late decision meets a closed socket within one
 /// tick; a token of the wrong kind (finishing a listener) is a mistake of ours and traps.
 public struct Reactor: ~Copyable {
+    /// The engine behind a plain switch: a pointer per engine, so that an operation is one branch and works in place.
+    @safe
+    private enum Engine {
+        case epoll(UnsafeMutablePointer<EpollEngine>)
+    }
+
+    private var core: ReactorCore
+    private let driver: Engine
+
     /// Opens the engine.
     ///
     /// - Throws: `.engineUnavailable`, or the kernel's refusal.
     public init(engine: EngineKind, limits: ReactorLimits = ReactorLimits()) throws(ReactorError) {
-        fatalError("not yet")
+        switch engine {
+        case .auto, .epoll: break
+        case .ioUring: throw .engineUnavailable(engine, reason: "it is not part of this build")
+        }
+        let core = try ReactorCore(limits: limits)
+        let epoll = try EpollEngine(core)
+        self.core = core
+        let place = UnsafeMutablePointer<EpollEngine>.allocate(capacity: 1)
+        unsafe place.initialize(to: epoll)
+        unsafe driver = .epoll(place)
+    }
+
+    deinit {
+        switch driver {
+        case .epoll(let epoll):
+            unsafe epoll.deinitialize(count: 1)
+            unsafe epoll.deallocate()
+        }
     }
 
     /// The time since the reactor was made, on the monotonic clock, read once per tick.
-    public var now: Duration { fatalError("not yet") }
+    public var now: Duration { .nanoseconds(core.now) }
 
     /// Rings from any thread.
-    public var doorbell: Doorbell { fatalError("not yet") }
+    public var doorbell: Doorbell { core.doorbell }
 
     /// The engine that runs.
-    public var engine: EngineKind { fatalError("not yet") }
+    public var engine: EngineKind {
+        switch driver {
+        case .epoll: .epoll
+        }
+    }
 
-    /// Accepts connections on a listening socket until disarmed: `.accepted` each.
+    /// How many more sources fit into `ReactorLimits.sources`.
+    public var room: Int {
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.room
+        }
+    }
+
+    /// Buffers in the hands of owners and send queues, and free ones kept for the next read.
+    public var buffers: (lent: Int, idle: Int) { core.buffers }
+}
+
+// MARK: - Sources
+
+extension Reactor {
+    /// Accepts connections on a listening socket until disarmed: `.accepted` each. Armed from the start.
     public mutating func accept(on listener: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
-        fatalError("not yet")
+        try makeNonBlocking(listener.number)
+        return try add(listener, kind: .listener, owner: owner)
     }
 
     /// Takes over anything readable: a TCP or Unix stream, a datagram socket, a pipe, an inotify descriptor. It is made
     /// non-blocking and not armed.
+    ///
+    /// Whoever sends to a pipe ignores SIGPIPE; sockets raise none.
     public mutating func adopt(_ stream: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
-        fatalError("not yet")
+        try makeNonBlocking(stream.number)
+        let kind = Self.kind(of: stream.number)
+        return try add(stream, kind: kind, owner: owner)
     }
 
-    /// Connects a stream: `.connected` or `.failed`. Not armed.
+    /// Connects a stream: `.connected` or `.failed`. Not armed; what is sent before `.connected` waits.
     ///
     /// A Unix socket whose backlog is full refuses at once (EAGAIN) and cannot be polled: it is tried again with a
     /// growing pause until it answers or the token is closed.
     public mutating func connect(to address: SocketAddress, owner: UInt64) throws(ReactorError) -> Token {
-        fatalError("not yet")
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        let number = socket(address.family, type, 0)
+        guard number >= 0 else { throw .system(call: "socket", .last) }
+        let descriptor = Descriptor(owning: number)
+        guard address.isUsable else { throw .unusableAddress(address) }
+        switch driver {
+        case .epoll(let epoll): return try unsafe epoll.pointee.connect(descriptor, to: address, owner: owner, &core)
+        }
     }
 
     /// Watches a process by its pidfd: `.exited`, once. A child is reaped by that.
     public mutating func watch(process pidfd: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
-        fatalError("not yet")
+        try add(pidfd, kind: .process, owner: owner)
     }
 
     /// Watches signals that every thread has blocked: `.signalled` each.
     public mutating func watch(signals: [CInt], owner: UInt64) throws(ReactorError) -> Token {
-        fatalError("not yet")
+        var set = sigset_t()
+        unsafe sigemptyset(&set)
+        for signal in signals { unsafe sigaddset(&set, signal) }
+        let number = unsafe ce_signalfd(&set)
+        guard number >= 0 else { throw .system(call: "signalfd", .last) }
+        return try add(Descriptor(owning: number), kind: .signals, owner: owner)
     }
 
-    /// Sends a signal to a watched process; false when it is gone.
-    @discardableResult
-    public mutating func signal(_ number: CInt, process token: Token) -> Bool {
-        fatalError("not yet")
+    /// Ends any source: queued sends are dropped and `.closed` is the only completion that still comes.
+    public mutating func close(_ token: Token) {
+        precondition(!Deadlines.isDeadline(token), "a deadline is cancelled, not closed")
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.close(token, &core)
+        }
     }
 
-    /// One `.expired` at or after that time. Of two at the same time the one that was set first comes first.
-    public mutating func deadline(at time: Duration, owner: UInt64) -> Token {
-        fatalError("not yet")
+    private mutating func add(
+        _ descriptor: consuming Descriptor, kind: Source.Kind, owner: UInt64
+    ) throws(ReactorError) -> Token {
+        switch driver {
+        case .epoll(let epoll): return try unsafe epoll.pointee.add(descriptor, kind: kind, owner: owner, &core)
+        }
     }
 
-    /// Takes a deadline back: nothing is delivered afterwards. A stale token is ignored.
-    public mutating func cancel(deadline token: Token) {
-        fatalError("not yet")
+    private func makeNonBlocking(_ number: CInt) throws(ReactorError) {
+        let flags = fcntl(number, F_GETFL)
+        guard flags >= 0 else { throw .system(call: "fcntl", .last) }
+        if flags & O_NONBLOCK != 0 { return }
+        guard fcntl(number, F_SETFL, flags | O_NONBLOCK) == 0 else { throw .system(call: "fcntl", .last) }
     }
 
+    private static func kind(of number: CInt) -> Source.Kind {
+        var type: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        guard unsafe getsockopt(number, SOL_SOCKET, SO_TYPE, &type, &length) == 0 else { return .file }
+        return type == CInt(SOCK_STREAM.rawValue) ? .stream : .datagrams
+    }
+}
+
+// MARK: - Bytes
+
+extension Reactor {
     /// Arms a subscription: `.received` or `.accepted` follow. Idempotent; legal before a pending `.disarmed` came.
     public mutating func receive(_ token: Token) {
-        fatalError("not yet")
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.receive(token, &core)
+        }
     }
 
-    /// Disarms a subscription: `.disarmed` follows; nothing is received after it.
+    /// Disarms a subscription: `.disarmed` follows; nothing is received after it until the next `receive`.
     public mutating func disarm(_ token: Token) {
-        fatalError("not yet")
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.disarm(token, &core)
+        }
     }
 
     /// Lends an empty buffer.
     public mutating func buffer() -> Buffer {
-        fatalError("not yet")
+        core.buffer()
     }
 
-    /// Sends what is readable in a buffer, first in, first out per token: one `.sent` when it has left.
+    /// Sends what is readable in a buffer, first in, first out per token: one `.sent` when the kernel has it all.
     public mutating func send(_ buffer: consuming Buffer, to token: Token) {
-        fatalError("not yet")
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.send(buffer, to: token, &core)
+        }
     }
 
     /// Sends a copy of bytes of any number, for the cold paths: one `.sent`.
     public mutating func send(copying bytes: RawSpan, to token: Token) {
-        fatalError("not yet")
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.send(copying: bytes, to: token, &core)
+        }
     }
 
     /// Sends a copy of bytes of any number, for the cold paths: one `.sent`.
     public mutating func send(copying bytes: [UInt8], to token: Token) {
-        fatalError("not yet")
+        unsafe send(copying: bytes.span.bytes, to: token)
     }
 
-    /// Shuts the sending side down once every queued send has left. No completion of its own.
+    /// Shuts the sending side down once every queued send has left. No completion of its own. Sending afterwards is a
+    /// mistake of ours and traps.
     public mutating func finish(_ token: Token) {
-        fatalError("not yet")
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.finish(token)
+        }
+    }
+}
+
+// MARK: - Deadlines
+
+extension Reactor {
+    /// One `.expired` at or after that time. Of two at the same time the one that was set first comes first. A time in
+    /// the past expires in the next tick.
+    public mutating func deadline(at time: Duration, owner: UInt64) -> Token {
+        core.deadlines.add(at: time.nanosecondsRoundedUp, purpose: .caller(owner: owner))
     }
 
-    /// Ends any source: queued sends are dropped, `.closed` is its last completion.
-    public mutating func close(_ token: Token) {
-        fatalError("not yet")
+    /// Takes a deadline back: nothing is delivered afterwards. A stale token is ignored.
+    public mutating func cancel(deadline token: Token) {
+        core.deadlines.cancel(token)
+    }
+}
+
+// MARK: - Asking and setting
+
+extension Reactor {
+    /// Sends a signal to a watched process; false when it is gone.
+    @discardableResult
+    public mutating func signal(_ number: CInt, process token: Token) -> Bool {
+        guard let pidfd = self.number(of: token) else { return false }
+        return ce_pidfd_send_signal(pidfd, number) == 0
     }
 
-    /// Sets options of a TCP stream; on anything else nothing happens.
+    /// Sets options of a TCP stream; on anything else nothing happens. An option that the kernel does not know is left
+    /// out.
     public mutating func configure(_ token: Token, _ options: StreamOptions) {
-        fatalError("not yet")
+        guard let number = number(of: token) else { return }
+        options.apply(to: number)
     }
 
     /// Where the peer of a stream sits; nil when it is gone.
     public func peer(of token: Token) -> SocketAddress? {
-        fatalError("not yet")
+        guard let number = number(of: token) else { return nil }
+        return SocketAddress.peer(ofNumber: number)
+    }
+
+    /// Where a socket is bound, with the port that the kernel chose for port 0.
+    public func localAddress(of token: Token) -> SocketAddress? {
+        guard let number = number(of: token) else { return nil }
+        return SocketAddress.local(ofNumber: number)
     }
 
     /// Who connected to a Unix socket; nil for anything else.
     public func credentials(of token: Token) -> PeerCredentials? {
-        fatalError("not yet")
+        guard let number = number(of: token) else { return nil }
+        return PeerCredentials(ofNumber: number)
     }
 
+    private func number(of token: Token) -> CInt? {
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.number(of: token)
+        }
+    }
+}
+
+// MARK: - The tick
+
+extension Reactor {
     /// The head of a tick: returns when something happened or the nearest deadline has come.
     public mutating func wait() {
-        fatalError("not yet")
+        let timeout = core.deadlines.nearest.map { max(0, $0 - core.clock.elapsed) }
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.wait(timeout: timeout, core)
+        }
+        core.beginTick()
     }
 
     /// The next completion of this tick; nil when the tick is over.
     public mutating func next() -> Completion? {
-        fatalError("not yet")
+        while true {
+            switch driver {
+            case .epoll(let epoll): if let completion = unsafe epoll.pointee.next(&core) { return completion }
+            }
+            guard let expired = core.deadlines.popExpired(now: core.now) else { return nil }
+            switch expired.purpose {
+            case .caller(let owner): return Completion(owner: owner, token: expired.token, event: .expired)
+            case .reconnect(let token): reconnect(token)
+            }
+        }
+    }
+
+    private mutating func reconnect(_ token: Token) {
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.reconnect(token, &core)
+        }
     }
 }

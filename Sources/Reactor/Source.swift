@@ -1,0 +1,165 @@
+import CEpoll
+import Glibc
+
+/// One descriptor in the reactor's care, as the epoll engine sees it.
+struct Source: ~Copyable {
+    /// What the descriptor is, and so which calls fit it.
+    enum Kind: BitwiseCopyable {
+        case listener
+        /// A stream socket.
+        case stream
+        /// A datagram socket: an empty datagram is no end.
+        case datagrams
+        /// What read(2) and write(2) work on: a pipe, inotify.
+        case file
+        case process
+        case signals
+    }
+
+    /// From its first to its last completion.
+    enum Life: BitwiseCopyable {
+        case connecting
+        case open
+        /// `.failed` was posted; only `close` does anything.
+        case failed
+        /// `close` was called; `.closed` is posted.
+        case closing
+    }
+
+    enum Subscription: BitwiseCopyable {
+        case armed
+        case disarmed
+    }
+
+    /// What the kernel is known to hold for us. Edges are told once, so they are remembered here while disarmed.
+    enum Readiness: Int, BitwiseCopyable {
+        /// Nothing, until the next edge.
+        case dry
+        /// Something: read until a short read.
+        case readable
+        /// Something and then the end or an error: read until it says so.
+        case untilEnd
+        /// The end was read.
+        case ended
+    }
+
+    enum Output: BitwiseCopyable {
+        /// The kernel takes bytes; the queue is empty.
+        case open
+        /// The kernel takes none, or is not connected yet; the queue waits for its edge.
+        case blocked
+        /// A send has failed: told to the owner when the input is drained.
+        case broken(Errno)
+    }
+
+    /// Whether our side of a stream has been shut down.
+    enum Finish: BitwiseCopyable {
+        case notAsked
+        /// When the queue is empty.
+        case asked
+        case done
+    }
+
+    let owner: UInt64
+    let kind: Kind
+    var life: Life
+    var subscription = Subscription.disarmed
+    var readiness = Readiness.dry
+    var output = Output.open
+    var finish = Finish.notAsked
+    /// Whether the token is in the ready list.
+    var isListed = false
+    /// The tick that `spent` belongs to.
+    var tick: UInt32 = 0
+    /// Bytes (or connections) taken in that tick.
+    var spent = 0
+    var descriptor: Descriptor?
+    var sends = SendQueue()
+
+    init(owner: UInt64, kind: Kind, life: Life, descriptor: consuming Descriptor) {
+        self.owner = owner
+        self.kind = kind
+        self.life = life
+        self.descriptor = consume descriptor
+    }
+
+    /// The number for system calls; −1 when closed, which every call refuses.
+    var number: CInt {
+        switch descriptor {
+        case .some(let descriptor): descriptor.number
+        case .none: -1
+        }
+    }
+
+    /// Whether a pull would bring something to an owner who wants it.
+    var wantsPull: Bool {
+        switch life {
+        case .connecting, .failed, .closing: return false
+        case .open: break
+        }
+        if case .broken = output { return true }
+        switch readiness {
+        case .dry, .ended: return false
+        case .readable, .untilEnd: break
+        }
+        switch kind {
+        case .process, .signals: return true
+        case .listener, .stream, .datagrams, .file: return subscription == .armed
+        }
+    }
+
+    /// An edge was told.
+    mutating func raise(_ flags: UInt32) {
+        guard readiness != .ended else { return }
+        if flags & EpollEngine.hangupFlags != 0 {
+            readiness = .untilEnd
+        } else if flags & EPOLLIN.rawValue != 0 && readiness == .dry {
+            readiness = .readable
+        }
+    }
+
+    /// One read into a buffer's room.
+    ///
+    /// - Returns: bytes, or the error number.
+    func read(into buffer: inout Buffer) -> IOResult {
+        while true {
+            let count =
+                switch kind {
+                case .stream, .datagrams: unsafe recv(number, buffer.room, buffer.remainingCapacity, 0)
+                case .file, .listener, .process, .signals:
+                    unsafe Glibc.read(number, buffer.room, buffer.remainingCapacity)
+                }
+            if count >= 0 {
+                buffer.received(count)
+                return .bytes(count)
+            }
+            if errno == EAGAIN { return .wouldBlock }
+            if errno != EINTR { return .failed(.last) }
+        }
+    }
+
+    /// One write of the front of the send queue, which is not empty.
+    func writeFront() -> IOResult {
+        guard let front = unsafe sends.front else { return .bytes(0) }
+        let start = unsafe front.payload + Int(front.pointee.sent)
+        let length = unsafe Int(front.pointee.received &- front.pointee.sent)
+        if length == 0 { return .bytes(0) }
+        while true {
+            let count =
+                switch kind {
+                case .stream, .datagrams: unsafe Glibc.send(number, start, length, CInt(MSG_NOSIGNAL))
+                case .file, .listener, .process, .signals: unsafe Glibc.write(number, start, length)
+                }
+            if count >= 0 { return .bytes(count) }
+            if errno == EAGAIN { return .wouldBlock }
+            if errno != EINTR { return .failed(.last) }
+        }
+    }
+}
+
+/// What one read or write came to. Waiting and the end are values, not errors.
+enum IOResult: BitwiseCopyable {
+    case bytes(Int)
+    case wouldBlock
+    case failed(Errno)
+}
