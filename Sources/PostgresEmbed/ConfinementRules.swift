@@ -63,7 +63,8 @@ struct ConfinementRules: Sendable {
         self.common = grants.filter { FileSystem.status(ofPath: $0.path) != nil }
     }
 
-    /// The ruleset of one instance. The directories are granted by what they are, not by name: a rename changes nothing.
+    /// The ruleset of one instance. The directories are granted by what they are, not by name: a rename changes
+    /// nothing.
     func ruleset(
         dataDirectory: borrowing Descriptor, socketDirectory: borrowing Descriptor
     ) throws(EmbedError) -> Descriptor {

@@ -153,6 +153,14 @@ struct SpawnTests {
         #expect(try Program(path: "/bin/sh", arguments: ["-c", "kill -9 $$"]).run().status == 128 + 9)
     }
 
+    @Test("a child starts with no signal blocked or ignored, whatever its parent does with them")
+    func signals() throws {
+        let before = signal(SIGUSR2, SIG_IGN)
+        defer { _ = signal(SIGUSR2, before) }
+        let look = Program(path: "/bin/grep", arguments: ["-E", "Sig(Blk|Ign)", "/proc/self/status"])
+        #expect(try look.run().output == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n")
+    }
+
     @Test("a child gets the credentials it is given, and no supplementary group", .enabled(if: geteuid() == 0))
     func credentials() throws {
         var ends: [CInt] = [-1, -1]

@@ -5,8 +5,8 @@ import Testing
 
 @testable import PostgresEmbed
 
-/// What a kill -9 leaves: PostgreSQL believes any living process whose number stands in a stale pid file, and refuses to
-/// boot beside a backend that outlived its postmaster. Neither may need a human.
+/// What a kill -9 leaves: PostgreSQL believes any living process whose number stands in a stale pid file, and refuses
+/// to boot beside a backend that outlived its postmaster. Neither may need a human.
 @Suite("Survivors of an earlier server", .serialized)
 struct SurvivorTests {
     @Test("a stale pid file that names a living stranger does not stop a boot, and the stranger lives on")
@@ -74,12 +74,15 @@ struct SurvivorTests {
             next.stop()
 
             let path = "\(workshop.store.baseDirectory)/tenant"
+            try FileSystem.replace(
+                "pg_hba.conf", in: try FileSystem.openDirectory(workshop.directory),
+                with: Array("local all all trust\n".utf8))
             let null = try FileSystem.open("/dev/null", O_RDWR)
             let foreign = try Program(
                 path: workshop.store.installation.postgres,
                 arguments: [
                     "-D", path, "-c", "listen_addresses=", "-c", "unix_socket_directories=\(workshop.directory)",
-                    "-c", "hba_file=/dev/null", "-c", "ident_file=/dev/null",
+                    "-c", "hba_file=\(workshop.directory)/pg_hba.conf", "-c", "ident_file=/dev/null",
                 ], directory: path
             ).spawn(input: null, output: null)
             try wait(for: "the foreign postmaster") {
@@ -115,7 +118,7 @@ struct SurvivorTests {
                     return nil
                 }, argument)
             #expect(result == 0)
-            unsafe pthread_join(thread, nil)
+            pthread_join(thread, nil)
             var status: CInt = 0
             let processID = unsafe waitpid(-1, &status, 0)
             #expect(processID > 0)
