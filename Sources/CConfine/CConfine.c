@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 // The child runs on this, and reports on it: shared, so that it works whether or not the address space is.
@@ -128,14 +129,20 @@ failed:
     _exit(127);
 }
 
-// By the parent, after exec: before it, the child's files in /proc may belong to root. Best effort: a kernel without
+// By the parent, once exec has made the child's files in /proc its own user's: the caller wakes in the middle of exec,
+// so they may still be root's for some microseconds if this process has changed its user. Best effort: a kernel without
 // /proc loses a preference, not a guarantee.
 static void set_oom_score(pid_t pid, int score) {
     char path[64], digits[16];
     if (score == 0) return;
     (void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
     int length = snprintf(digits, sizeof digits, "%d", score);
-    int file = open(path, O_WRONLY | O_CLOEXEC);
+    int file = -1;
+    for (int attempt = 0; attempt < 50; attempt++) {
+        file = open(path, O_WRONLY | O_CLOEXEC);
+        if (file >= 0 || errno != EACCES) break;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20 * 1000}, NULL);
+    }
     if (file < 0) return;
     if (write(file, digits, (size_t)length) < 0) { /* see above */ }
     (void)close(file);
@@ -152,8 +159,8 @@ int confine_spawn(const struct confine_spec *spec, struct confine_child *child, 
     place->parent = getpid();
 
     // The caller sleeps until the child has executed its program or given up, so that the outcome is known here without
-    // a pipe. Sharing the memory saves copying page tables (and the faults that follow in a busy parent); not with other
-    // credentials, because the memory of a process must not be in the hands of two users.
+    // a pipe. Sharing the memory saves copying page tables (and the faults that follow in a busy parent); not with
+    // other credentials, because the memory of a process must not be in the hands of two users.
     int flags = CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (spec->changes_credentials ? 0 : CLONE_VM);
 
     // No handler of this process may run in the child: signals stay blocked until it has reset them.

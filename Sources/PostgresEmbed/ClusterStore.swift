@@ -37,8 +37,8 @@ public final class ClusterStore: Sendable {
         }
     }
 
-    /// Opens the base directory: makes it if absent, takes its lock, makes a fresh runtime directory and removes what an
-    /// earlier server left half-made.
+    /// Opens the base directory: makes it if absent, takes its lock, makes a fresh runtime directory and removes what
+    /// an earlier server left half-made.
     ///
     /// - Throws: `runningAsRoot`, `directoryUnusable`, `directoryInUse`, `confinementUnavailable`.
     public init(installation: PostgresInstallation, options: ClusterStoreOptions) throws(EmbedError) {
@@ -53,9 +53,6 @@ public final class ClusterStore: Sendable {
         }
         let lock = try ServerLock.take(privateDirectory + "/lock", for: baseDirectory)
         if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }
-        self.runtimeDirectory = try RuntimeDirectory()
-        try lock.record(runtimeDirectory: runtimeDirectory.path)
-        self.lock = Mutex(lock.release())
         // Nothing in staging was ever booted or answered for.
         let staging = try FileSystem.openDirectory(privateDirectory + "/staging")
         for name in try FileSystem.entries(of: staging, path: "staging") { try Removal.remove(name, in: staging) }
@@ -63,6 +60,11 @@ public final class ClusterStore: Sendable {
         let readable = try Self.writeAccessFiles(privateDirectory)
         self.template = TemplateCluster(installation: installation, privateDirectory: privateDirectory)
         (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
+
+        // Last: whatever fails above leaves no directory behind.
+        self.runtimeDirectory = try RuntimeDirectory()
+        try lock.record(runtimeDirectory: runtimeDirectory.path)
+        self.lock = Mutex(lock.release())
     }
 
     /// Makes the template cluster unless it is there: `initdb`, once for each version and set of settings.
@@ -133,7 +135,8 @@ extension ClusterStore {
                 abi: abi, installation: installation, network: options.tenantNetwork, readable: readable)
             return (.landlock(abi: Int(abi)), rules)
         }
-        let reason = abi < 0 ? "this kernel has no Landlock (\(Errno.last))" : "this kernel's Landlock ABI \(abi) is too old"
+        let reason =
+            abi < 0 ? "this kernel has no Landlock (\(Errno.last))" : "this kernel's Landlock ABI \(abi) is too old"
         switch options.confinement {
         case .off: return (.off(reason: "asked for by --confine off"), nil)
         case .auto: return (.off(reason: reason), nil)
@@ -310,8 +313,8 @@ extension ClusterStore {
 
     /// After the postmaster has exited: ends what survived it and removes its runtime subdirectory.
     public func retire(_ cluster: PreparedCluster) {
-        // A pid file left behind means that the postmaster was killed; backends may have survived it. The next boot looks
-        // again, so a failure here is its to report.
+        // A pid file left behind means that the postmaster was killed; backends may have survived it. The next boot
+        // looks again, so a failure here is its to report.
         if FileSystem.status(ofPath: "\(cluster.dataDirectory)/\(Survivors.pidFile)") != nil {
             try? Survivors(path: cluster.dataDirectory, identity: cluster.identity, mark: mark).endAll()
         }

@@ -54,14 +54,17 @@ struct ConfinementRules: Sendable {
         let libraries = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"]
         grants += libraries.map { Grant(path: $0, access: Self.read) }
         if network == .allowed {
-            let names = ["/etc/hosts", "/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/ssl/certs"]
+            let names = [
+                "/etc/hosts", "/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/ssl/certs",
+            ]
             grants += names.map { Grant(path: $0, access: Self.read) }
         }
         grants += readable.map { Grant(path: $0, access: Self.read) }
         self.common = grants.filter { FileSystem.status(ofPath: $0.path) != nil }
     }
 
-    /// The ruleset of one instance. The directories are granted by what they are, not by name: a rename changes nothing.
+    /// The ruleset of one instance. The directories are granted by what they are, not by name: a rename changes
+    /// nothing.
     func ruleset(
         dataDirectory: borrowing Descriptor, socketDirectory: borrowing Descriptor
     ) throws(EmbedError) -> Descriptor {

@@ -8,8 +8,8 @@ import Reactor
 /// 0                8                      40                       crc−32           crc       crc+4 … 8192
 /// | identifier u64 | version u32, state … | redo u64, timeline u32 … | nonce 32 bytes | CRC-32C | zeros
 /// ```
-/// The checksum covers all before it, and its place differs between major versions, so it is found, not assumed. Source:
-/// PostgreSQL `src/include/catalog/pg_control.h`.
+/// The checksum covers all before it, and its place differs between major versions, so it is found, not assumed.
+/// Source: PostgreSQL `src/include/catalog/pg_control.h`.
 struct ControlFile {
     private var bytes: [UInt8]
     private let checksumOffset: Int
@@ -36,8 +36,8 @@ struct ControlFile {
 
     var systemIdentifier: UInt64 { Self.number(bytes, at: 0) }
 
-    /// The name of the write-ahead log's segment that recovery would begin in; of a cluster that was stopped cleanly, its
-    /// last. Source: PostgreSQL `src/include/access/xlog_internal.h`, XLogFileName.
+    /// The name of the write-ahead log's segment that recovery would begin in; of a cluster that was stopped cleanly,
+    /// its last. Source: PostgreSQL `src/include/access/xlog_internal.h`, XLogFileName.
     func currentSegment(bytes segmentSize: UInt64) -> String {
         let segment = Self.number(bytes, at: 40) / segmentSize
         let segmentsPerName = 0x1_0000_0000 / segmentSize
@@ -90,8 +90,8 @@ struct ClusterIdentity {
     let systemIdentifier: UInt64
     let nonce: [UInt8]
 
-    /// The identifier as PostgreSQL makes it, seconds above, with chance below instead of microseconds and a process id:
-    /// many clones are made in one microsecond's neighbourhood by one process.
+    /// The identifier as PostgreSQL makes it, seconds above, with chance below instead of microseconds and a process
+    /// id: many clones are made in one microsecond's neighbourhood by one process.
     init() {
         let chance = Random.bytes(4)
         let low = chance.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }

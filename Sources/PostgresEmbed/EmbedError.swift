@@ -91,7 +91,7 @@ extension EmbedError {
         case .absent: nil
         case .notACluster: "Move the directory away; it is never changed by routerd."
         case .otherMajorVersion(_, let found, _):
-            "Serve it with that version's programs (--postgres-bin), or dump it with PostgreSQL \(found) and restore it."
+            "Serve it with the programs of PostgreSQL \(found) (--postgres-bin), or dump it with them and restore it."
         case .clusterInUse: "Stop that server first (pg_ctl stop)."
         case .survivorRemains(_, let processID): "See what process \(processID) waits for, and end it."
         case .socketPathTooLong: "Set XDG_RUNTIME_DIR to a shorter directory."

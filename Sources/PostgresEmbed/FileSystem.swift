@@ -86,7 +86,8 @@ enum FileSystem {
         }
     }
 
-    /// Replaces a file as a whole: written beside, then renamed over whatever stood there (a link included). Not synced.
+    /// Replaces a file as a whole: written beside, then renamed over whatever stood there (a link included). Not
+    /// synced.
     static func replace(
         _ name: String, in directory: borrowing Descriptor, with bytes: [UInt8]
     ) throws(EmbedError) {

@@ -38,7 +38,9 @@ public struct InstanceLog: Sendable {
 
     /// `2026-01-01 00:00:00.000 UTC [123] FATAL:  …` → `FATAL:  …`
     private static func withoutPrefix(_ line: Substring) -> String {
-        guard let first = line.first, first.isNumber, let bracket = line.firstIndex(of: "]") else { return String(line) }
+        guard let first = line.first, first.isNumber, let bracket = line.firstIndex(of: "]") else {
+            return String(line)
+        }
         return String(line[line.index(after: bracket)...].drop { $0 == " " })
     }
 

@@ -10,8 +10,8 @@ public struct PostgresInstallation: Sendable, Equatable {
     public let version: String
     /// The part before the first full stop: clusters of different major versions cannot be exchanged.
     public let majorVersion: Int
-    /// Whether `postgres` sends `READY=1` to `NOTIFY_SOCKET` (it is linked with libsystemd); otherwise readiness is read
-    /// from `postmaster.pid`.
+    /// Whether `postgres` sends `READY=1` to `NOTIFY_SOCKET` (it is linked with libsystemd); otherwise readiness is
+    /// read from `postmaster.pid`.
     public let announcesReadiness: Bool
 
     /// Finds PostgreSQL: in `binDirectory` if one is given, else the newest of the usual places and `PATH`.

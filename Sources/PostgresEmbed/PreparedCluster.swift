@@ -65,8 +65,8 @@ public final class PreparedCluster: Sendable {
         return ReadinessMessage(postmasterPID: content)
     }
 
-    /// A descriptor that becomes readable whenever the postmaster writes its pid file, inotify(7); its bytes mean nothing
-    /// more.
+    /// A descriptor that becomes readable whenever the postmaster writes its pid file, inotify(7); its bytes mean
+    /// nothing more.
     public func pidFileWatch() throws(EmbedError) -> Descriptor {
         let number = inotify_init1(CInt(IN_CLOEXEC) | CInt(IN_NONBLOCK))
         guard number >= 0 else { throw .fileSystem(operation: "watch", path: dataDirectory, .last) }
@@ -79,8 +79,8 @@ public final class PreparedCluster: Sendable {
         return watch
     }
 
-    /// After READY: takes the postmaster's listening socket out of the name space, so that only this process reaches it.
-    /// Landlock does not restrict connecting to a socket that has a name.
+    /// After READY: takes the postmaster's listening socket out of the name space, so that only this process reaches
+    /// it. Landlock does not restrict connecting to a socket that has a name.
     public func takeSocket() throws(EmbedError) -> InstanceSocket {
         let path = Self.socketPath(in: socketDirectory)
         let socket = try InstanceSocket(path: path)

@@ -13,7 +13,9 @@ public enum ReadinessMessage: Sendable, Equatable {
     public init(parsing bytes: RawSpan) {
         var text: [UInt8] = []
         text.reserveCapacity(bytes.byteCount)
-        for offset in 0..<bytes.byteCount { unsafe text.append(bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self)) }
+        for offset in 0..<bytes.byteCount {
+            unsafe text.append(bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self))
+        }
         self.init(parsing: String(decoding: text, as: UTF8.self))
     }
 

@@ -13,7 +13,8 @@ public enum TenantPrivileges: Sendable, Equatable {
 public enum RouterSQL {
     /// The reserved role that the router connects as: the bootstrap superuser of every cluster.
     public static let role = "routerd"
-    /// The database that the router connects to: nobody renames it, and a claim must not be connected to what it renames.
+    /// The database that the router connects to: nobody renames it, and a claim must not be connected to what it
+    /// renames.
     public static let adminDatabase = "template1"
     /// The database of a fresh cluster that becomes the tenant's.
     public static let claimableDatabase = "postgres"
@@ -109,7 +110,8 @@ public enum RouterSQL {
         return escaped + "'"
     }
 
-    /// By scalars: a combining mark behind a quote makes another *character* of it, and the quote must still be doubled.
+    /// By scalars: a combining mark behind a quote makes another *character* of it, and the quote must still be
+    /// doubled.
     private static func quoted(_ text: String, by quote: Unicode.Scalar) -> String {
         var result = String(quote)
         for scalar in text.unicodeScalars {

@@ -3,8 +3,8 @@ import Glibc
 import Reactor
 import Synchronization
 
-/// A fresh directory of this server run, for sockets: mode 0700, short (a socket's path has 107 bytes at most), with one
-/// subdirectory for each instance.
+/// A fresh directory of this server run, for sockets: mode 0700, short (a socket's path has 107 bytes at most), with
+/// one subdirectory for each instance.
 final class RuntimeDirectory: Sendable {
     let path: String
     private let counter = Atomic<UInt32>(0)

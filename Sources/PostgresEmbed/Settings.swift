@@ -1,8 +1,8 @@
 /// What every instance is started with: two tables, each value with its reason.
 ///
-/// *Pinned* values are arguments of the postmaster, which nothing inside the cluster overrides. *Defaults* are written to
-/// `routerd.conf` before each boot; the tenant's `postgresql.conf` includes it in its first line, so that lines behind it,
-/// and `ALTER SYSTEM`, win. Source: PostgreSQL manual, chapter 20.
+/// *Pinned* values are arguments of the postmaster, which nothing inside the cluster overrides. *Defaults* are written
+/// to `routerd.conf` before each boot; the tenant's `postgresql.conf` includes it in its first line, so that lines
+/// behind it, and `ALTER SYSTEM`, win. Source: PostgreSQL manual, chapter 20.
 struct Settings {
     /// Client sessions that always fit.
     var clients: Int
@@ -51,7 +51,6 @@ extension Settings {
             ("unix_socket_directories", places.socketDirectory),
             ("unix_socket_permissions", "0777"),
             ("port", Self.port),
-            ("external_pid_file", ""),
             // One stream to the file that the router gave it and bounds; a collector would write inside the cluster,
             // without a bound.
             ("logging_collector", "off"),

@@ -14,6 +14,7 @@ public struct StopLadder: Sendable, Equatable {
 
     /// What to do now: send this signal, and come back when the deadline expires and the postmaster still lives.
     public struct Step: Sendable, Equatable {
+        /// To be sent at once.
         public let signal: CInt
         /// An instant, counted as `now` is.
         public let deadline: Duration

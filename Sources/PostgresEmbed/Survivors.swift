@@ -4,9 +4,10 @@ import Reactor
 
 /// What an earlier server left behind in a cluster: a pid file, true or misleading, and processes.
 ///
-/// PostgreSQL's own checks believe any living process whose number stands in a stale `postmaster.pid`, and refuse to boot
-/// beside a surviving backend; both are settled here before each boot. A process is known by its executable and by the
-/// identity of its working directory, held by process descriptor while it is judged; a bare number is never signalled.
+/// PostgreSQL's own checks believe any living process whose number stands in a stale `postmaster.pid`, and refuse to
+/// boot beside a surviving backend; both are settled here before each boot. A process is known by its executable and
+/// by the identity of its working directory, held by process descriptor while it is judged; a bare number is never
+/// signalled.
 struct Survivors {
     /// The cluster's directory, opened, and its path for messages.
     let path: String
@@ -14,8 +15,8 @@ struct Survivors {
     /// An argument that only our own postmasters have.
     let mark: String
 
-    /// Makes the cluster free to boot: waits for a postmaster of an earlier server to end, and sees to it; removes a pid
-    /// file that names nobody or a stranger; ends what survived its postmaster.
+    /// Makes the cluster free to boot: waits for a postmaster of an earlier server to end, and sees to it; removes a
+    /// pid file that names nobody or a stranger; ends what survived its postmaster.
     ///
     /// - Throws: `clusterInUse` when a postmaster that no routerd started serves it, `survivorRemains`.
     func clear(_ cluster: borrowing Descriptor) throws(EmbedError) {
@@ -72,8 +73,8 @@ struct Survivors {
     }
 }
 
-/// A process that is not our child. The descriptor is opened first, so that what /proc tells belongs to it: had it ended
-/// meanwhile, a signal through the descriptor would reach nobody.
+/// A process that is not our child. The descriptor is opened first, so that what /proc tells belongs to it: had it
+/// ended meanwhile, a signal through the descriptor would reach nobody.
 private struct ForeignProcess: ~Copyable {
     private let processID: Int32
     private let pidfd: Descriptor

@@ -31,8 +31,8 @@ struct TemplateCluster: Sendable {
         "--auth=trust",
         // The smallest: a cluster's first segment is most of its write-ahead log, and all of it is copied.
         "--wal-segsize=1",
-        // Costs nothing measurable (pgbench, 15 MB of buffers and 300 MB of data, CPU per transaction: select-only 49 µs
-        // against 49, updates 410 against 408) and tells a damaged disk from a damaged program.
+        // Costs nothing measurable (pgbench, 15 MB of buffers and 300 MB of data, CPU per transaction: select-only 49
+        // µs against 49, updates 410 against 408) and tells a damaged disk from a damaged program.
         "--data-checksums",
         // Synced here, after the files below have been changed.
         "--no-sync",
@@ -86,7 +86,8 @@ struct TemplateCluster: Sendable {
     /// every clone would carry.
     private func trimWriteAheadLog(of cluster: borrowing Descriptor) throws(EmbedError) {
         let global = try FileSystem.openDirectory("global", in: cluster)
-        guard let content = try FileSystem.contents(of: "pg_control", in: global), let control = ControlFile(content) else {
+        guard let content = try FileSystem.contents(of: "pg_control", in: global), let control = ControlFile(content)
+        else {
             throw .notACluster(path: path, reason: "global/pg_control has no valid checksum.")
         }
         let directory = try FileSystem.openDirectory("pg_wal", in: cluster)

@@ -98,7 +98,7 @@ extension Listener {
     /// Before `listen`: nobody gets in through the mode that `bind` left.
     private static func setMode(_ address: SocketAddress, _ mode: UInt32) throws(ListenError) {
         guard case .unix(let path) = address else { return }
-        guard chmod(path, mode) == 0 else { throw refusal(address, "chmod", .last) }
+        guard unsafe chmod(path, mode) == 0 else { throw refusal(address, "chmod", .last) }
     }
 
     /// A socket file outlives its listener. A refused connection proves that nobody is behind it; a full backlog (EAGAIN)
@@ -113,7 +113,7 @@ extension Listener {
         case .failed(let errno):
             guard errno.code == ECONNREFUSED else { throw .addressInUse(address) }
         }
-        guard unlink(path) == 0 || errno == ENOENT else { throw refusal(address, "unlink", .last) }
+        guard unsafe unlink(path) == 0 || errno == ENOENT else { throw refusal(address, "unlink", .last) }
     }
 
     private static func refusal(_ address: SocketAddress, _ call: String, _ errno: Errno) -> ListenError {

@@ -12,8 +12,8 @@ final class Workshop {
 
     init(_ options: (inout ClusterStoreOptions) -> Void = { _ in }) throws {
         Workshop.becomeOrdinaryUser()
-        // In memory where possible: ext4 looks at every inode that was deleted within minutes before it makes a file, and
-        // tests delete many.
+        // In memory where possible: ext4 looks at every inode that was deleted within minutes before it makes a file,
+        // and tests delete many.
         let parent = unsafe access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
         var template = Array("\(parent)/routerd-test-XXXXXX".utf8CString)
         try #require(unsafe mkdtemp(&template) != nil)
@@ -54,6 +54,18 @@ final class Workshop {
     }
 }
 
+/// Looks again and again, for at most 20 s.
+func wait(for what: String, _ isTrue: () throws -> Bool) throws {
+    let deadline = ContinuousClock.now + .seconds(20)
+    while try !isTrue() {
+        if ContinuousClock.now > deadline {
+            Issue.record("waited in vain for \(what)")
+            throw NotReady(reason: what)
+        }
+        usleep(5_000)
+    }
+}
+
 struct NotReady: Error {
     let reason: String
 }
@@ -77,7 +89,7 @@ final class Instance {
         if let notify {
             try Self.waitForReady(notify, exit: exit, log: cluster.log)
         } else {
-            while cluster.readiness() != .ready { usleep(2_000) }
+            try wait(for: "READY") { cluster.readiness() == .ready }
         }
     }
 

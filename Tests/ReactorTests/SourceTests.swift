@@ -285,6 +285,46 @@ extension ReactorTests {
         }
     }
 
+    /// Mistakes of ours end the program, in release too: they would hit somebody else's session otherwise.
+    @Suite struct MistakeTests {
+        @Test func aTokenOfTheWrongKindTraps() async {
+            await #expect(processExitsWith: .failure) {
+                var reactor = try Reactor(engine: .auto)
+                let token = try reactor.accept(
+                    on: try Listener.stream(on: .ipv4(address: 0x7F00_0001, port: 0)), owner: 1)
+                reactor.finish(token)
+            }
+            await #expect(processExitsWith: .failure) {
+                var reactor = try Reactor(engine: .auto)
+                reactor.close(reactor.deadline(at: .zero, owner: 1))
+            }
+            await #expect(processExitsWith: .failure) {
+                var reactor = try Reactor(engine: .auto)
+                let (ours, _) = try Peer.pair()
+                reactor.cancel(deadline: try reactor.adopt(Descriptor(owning: ours), owner: 1))
+            }
+        }
+
+        @Test func aSendAfterFinishTraps() async {
+            await #expect(processExitsWith: .failure) {
+                let rig = try Rig(.auto)
+                let (ours, _) = try Peer.pair()
+                let token = try rig.adopt(ours, owner: 1)
+                rig.reactor.finish(token)
+                rig.reactor.send(copying: [1], to: token)
+            }
+        }
+
+        @Test func aDescriptorClosedBehindItsOwnersBackTraps() async {
+            await #expect(processExitsWith: .failure) {
+                let (ours, _) = try Peer.pair()
+                let owner = Descriptor(owning: ours)
+                close(ours)
+                _ = consume owner
+            }
+        }
+    }
+
     /// Threads and their way in.
     @Suite struct ThreadTests {
         /// Any number of rings from any number of threads before one `.woken` is one, and none is lost.

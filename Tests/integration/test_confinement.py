@@ -37,7 +37,7 @@ def test_a_neighbour_cannot_be_read_or_written(router, name):
                 f"SELECT pg_read_file('{neighbour}/PG_VERSION')",
                 f"SELECT pg_read_file('../{neighbour.name}/PG_VERSION')",
                 f"SELECT pg_ls_dir('{router.directory}')",
-                "SELECT pg_read_file('/etc/passwd')",
+                "SELECT pg_read_file('/etc/debian_version')",
                 f"COPY (SELECT 1) TO '{neighbour}/written'",
                 "COPY (SELECT 1) TO '/tmp/routerd-escaped'"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

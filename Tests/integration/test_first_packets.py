@@ -94,12 +94,12 @@ def test_newer_minor_versions_are_negotiated(router, minor, options):
         (b"\0\0\0\x04", None),
         (b"\x7f\xff\xff\xff", None),
         (b"\xff\xff\xff\xff", None),
-        (b"\0\0\x27\x11", None),
+        (b"\0\0\x4e\x20", None),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", None),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 508, None),
     ],
     ids=["2.0", "4.0", "no user", "no terminator", "length 0", "length 3", "length 4", "length 2^31-1",
-         "length 2^32-1", "length 10001", "HTTP", "TLS"])
+         "length 2^32-1", "length 20000", "HTTP", "TLS"])
 def test_what_is_no_startup_is_refused(router, packet, sqlstate):
     """Hostile and mistaken first packets: an answer where the client could read one, and the end of the connection."""
     before = router.tenants()
