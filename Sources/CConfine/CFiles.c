@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "CFiles.h"
+#include "CConfine.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
