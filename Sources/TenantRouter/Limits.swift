@@ -22,6 +22,8 @@ enum Limits {
     /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every five seconds while a
     /// statement runs (`client_connection_check_interval`).
     static let abandonDeadline: Duration = .seconds(15)
+    /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
+    static let closingDeadline: Duration = .milliseconds(250)
     /// The pause of a listener that ran out of descriptors or memory: clients wait in the backlog meanwhile.
     static let acceptPause: Duration = .milliseconds(100)
     /// Bytes a client may send ahead of ReadyForQuery; more stay in its socket. Pipelining clients send little more

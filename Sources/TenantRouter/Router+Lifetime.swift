@@ -74,7 +74,7 @@ extension Router {
         case .stopping, .hurrying:
             guard instances.isEmpty, pool.isEmpty else { return }
             lifetime = .closing
-            _ = reactor.deadline(at: reactor.now + Limits.lingerDeadline, owner: Owner(.closing).raw)
+            _ = reactor.deadline(at: reactor.now + Limits.closingDeadline, owner: Owner(.closing).raw)
             forEachSession { router, session in router.routerStopped(session) }
             considerClosing()
         case .closing:

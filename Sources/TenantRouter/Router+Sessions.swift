@@ -139,7 +139,9 @@ extension Router {
     /// The pool's answer is yes.
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
         guard let session = queued(waiter) else { return returnLease(of: instance) }
-        connect(session, Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline))
+        let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
+        sessions[session].granted(lease)
+        connect(session, lease)
     }
 
     /// The pool's answer is no.
@@ -151,10 +153,7 @@ extension Router {
 
     /// Connects a backend under a lease that is held already.
     private mutating func connect(_ session: Token, _ lease: Lease) {
-        guard let socket = instances[lease.instance]?.socket else {
-            returnLease(of: lease.instance)
-            return reject(session, .instanceStopped(sessions[session].label.tenant))
-        }
+        guard let socket = instances[lease.instance]?.socket else { return instanceStopped(session, lease.instance) }
         guard reactor.now < lease.giveUpAt else {
             returnLease(of: lease.instance)
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
@@ -173,19 +172,26 @@ extension Router {
     /// The role that a client needs has been looked after, for better or worse.
     mutating func roleSettled(_ session: Token, _ result: Result<Void, ErrorMessage>) {
         guard sessions.contains(session) else { return }
-        let action =
-            switch result {
-            case .success: sessions[session].roleSettled()
-            case .failure: sessions[session].roleFailed()
-            }
-        switch action {
-        case .none: break
-        case .reconnect(let lease): connect(session, lease)
-        case .refuse(let answer, let lease):
-            let isServing = instances[lease.instance]?.socket != nil
-            returnLease(of: lease.instance)
-            guard isServing else { return reject(session, .instanceStopped(sessions[session].label.tenant)) }
-            dismiss(session, with: answer)
+        switch result {
+        case .success: reconnect(session)
+        case .failure(let error): roleFailed(session, error)
+        }
+    }
+
+    private mutating func reconnect(_ session: Token) {
+        guard let lease = sessions[session].roleSettled() else { return }
+        connect(session, lease)
+    }
+
+    /// PostgreSQL's answer to the client stands where PostgreSQL refused the router too; what kept the router from asking is
+    /// said otherwise.
+    private mutating func roleFailed(_ session: Token, _ error: ErrorMessage) {
+        guard let (answer, lease) = sessions[session].roleFailed() else { return }
+        if instances[lease.instance]?.socket == nil { return instanceStopped(session, lease.instance) }
+        returnLease(of: lease.instance)
+        switch error.sqlState {
+        case .tooManyConnections, .cannotConnectNow: reject(session, error)
+        default: dismiss(session, with: answer)
         }
     }
 }
@@ -323,12 +329,14 @@ extension Router {
     mutating func instanceStopped(_ session: Token, _ id: InstanceID) {
         switch sessions[session].instanceStopped(id) {
         case .none: break
-        case .reject(let lease):
-            returnLease(of: lease.instance)
-            reject(session, .instanceStopped(sessions[session].label.tenant))
-        case .rejectAttempt(let attempt):
-            reactor.close(attempt.backend)
-            returnLease(of: attempt.lease.instance)
+        case .requeue(let tenant, closing: let backend):
+            if let backend { reactor.close(backend) }
+            returnLease(of: id)
+            disarmDeadline(session)
+            poolActions += pool.leaseRequested(waiter(session), for: tenant, now: reactor.now)
+        case .reject(closing: let backend):
+            if let backend { reactor.close(backend) }
+            returnLease(of: id)
             reject(session, .instanceStopped(sessions[session].label.tenant))
         }
     }

@@ -73,6 +73,8 @@ struct Arrival {
     var pipelined: [UInt8]
     /// Whether a missing role was dealt with already: a second `28000` is PostgreSQL's own answer.
     var roleIsSettled = false
+    /// Whether an instance stopped under this client before it had a session: it is given another one once.
+    var isRequeued = false
 }
 
 /// The right to an instance, while a backend is being connected.
@@ -265,33 +267,36 @@ extension Session {
         openDescriptors += 1
     }
 
-    /// A lease was granted, or kept, and a backend is being connected.
+    /// The pool's answer is yes.
+    mutating func granted(_ lease: Lease) {
+        guard case .arriving(let arrival, .queued) = stage else { return }
+        stage = .arriving(arrival, .pausing(lease))
+    }
+
+    /// Under a lease, a backend is being connected.
     mutating func connecting(_ attempt: Attempt) {
         guard case .arriving(let arrival, _) = stage else { return }
         stage = .arriving(arrival, .connecting(attempt))
         openDescriptors += 1
     }
 
-    enum RoleSettledAction {
-        case none
-        case reconnect(Lease)
-        /// PostgreSQL's own answer stands.
-        case refuse([UInt8], Lease)
-    }
-
     /// The role exists now. Whether it did before cannot be told from here, as another session may have been quicker, so
     /// the client is connected once more: if it is refused again, that is PostgreSQL's own answer.
-    mutating func roleSettled() -> RoleSettledAction {
-        guard case .arriving(var arrival, .awaitingRole(let lease, refusal: _)) = stage else { return .none }
+    ///
+    /// - Returns: the lease to connect under; nil for a client that does not wait for its role any more.
+    mutating func roleSettled() -> Lease? {
+        guard case .arriving(var arrival, .awaitingRole(let lease, refusal: _)) = stage else { return nil }
         arrival.roleIsSettled = true
         stage = .arriving(arrival, .pausing(lease))
-        return .reconnect(lease)
+        return lease
     }
 
     /// The role could not be created.
-    mutating func roleFailed() -> RoleSettledAction {
-        guard case .arriving(_, .awaitingRole(let lease, let refusal)) = stage else { return .none }
-        return .refuse(refusal, lease)
+    ///
+    /// - Returns: PostgreSQL's answer to the client, and the lease; nil for a client that does not wait for its role any more.
+    func roleFailed() -> (refusal: [UInt8], Lease)? {
+        guard case .arriving(_, .awaitingRole(let lease, let refusal)) = stage else { return nil }
+        return (refusal, lease)
     }
 
     /// The client was sent the reason and that nothing more will come.
@@ -443,21 +448,31 @@ extension Session {
 extension Session {
     enum InstanceStoppedAction {
         case none
-        case reject(Lease)
-        case rejectAttempt(Attempt)
+        /// Nothing has been said to the client yet: it waits for the tenant's next instance. The lease goes back.
+        case requeue(TenantName, closing: Token?)
+        /// It waited for the next one already. The lease goes back.
+        case reject(closing: Token?)
     }
 
     /// An instance is gone or about to be. An established session hears it from its backend.
-    func instanceStopped(_ instance: InstanceID) -> InstanceStoppedAction {
+    mutating func instanceStopped(_ instance: InstanceID) -> InstanceStoppedAction {
         switch stage {
-        case .arriving(_, .connecting(let attempt)), .arriving(_, .startingUp(let attempt, _)):
-            attempt.lease.instance == instance ? .rejectAttempt(attempt) : .none
-        case .arriving(_, .pausing(let lease)), .arriving(_, .awaitingRole(let lease, refusal: _)):
-            lease.instance == instance ? .reject(lease) : .none
+        case .arriving(let arrival, .connecting(let attempt)), .arriving(let arrival, .startingUp(let attempt, _)):
+            attempt.lease.instance == instance ? lostInstance(arrival, closing: attempt.backend) : .none
+        case .arriving(let arrival, .pausing(let lease)), .arriving(let arrival, .awaitingRole(let lease, refusal: _)):
+            lease.instance == instance ? lostInstance(arrival, closing: nil) : .none
         case .arriving(_, .queued), .awaitingStartup, .relaying, .frontendEnded, .flushing, .cancelling, .lingering,
             .abandoning, .closed:
             .none
         }
+    }
+
+    private mutating func lostInstance(_ arrival: Arrival, closing backend: Token?) -> InstanceStoppedAction {
+        guard !arrival.isRequeued else { return .reject(closing: backend) }
+        var arrival = arrival
+        arrival.isRequeued = true
+        stage = .arriving(arrival, .queued)
+        return .requeue(arrival.tenant, closing: backend)
     }
 }
 

@@ -21,7 +21,8 @@ import Testing
     func kernelInterfacesIncludeOnlySystemHeadersAndTheirOwn(target: String) throws {
         for file in try SourceFile.all(in: "Sources/\(target)") {
             for header in file.quotedIncludes {
-                #expect(header == "\(target).h", "\(file.path) includes \(header)")
+                let own = repository.appending(path: "Sources/\(target)/include/\(header)")
+                #expect(FileManager.default.fileExists(atPath: own.path), "\(file.path) includes \(header)")
             }
         }
     }
@@ -93,7 +94,7 @@ struct Module: CustomTestStringConvertible, Sendable {
         Module("Benchmarks", in: "Benchmarks", system.union(["Foundation", "FoundationEssentials", "ArgumentParser"])),
     ]
 
-    private static let system: Set = ["Glibc", "Synchronization"]
+    private static let system: Set = ["Dispatch", "Glibc", "Synchronization"]
 }
 
 private let cTargets: Set = ["CEpoll", "CConfine"]

@@ -77,10 +77,10 @@ import WireProtocol
                           | roleSettled         | roleFailed | keyIssued | stopped       | otherStopped
         awaitingStartup   | ·                   | ·          | ·         | ·             | ·
         queued            | ·                   | ·          | ·         | ·             | ·
-        connecting        | ·                   | ·          | ·         | rejectAttempt | ·
-        startingUp        | ·                   | ·          | ·         | rejectAttempt | ·
-        pausing           | ·                   | ·          | ·         | reject        | ·
-        awaitingRole      | reconnect → pausing | refuse     | ·         | reject        | ·
+        connecting        | ·                   | ·          | ·         | requeue → queued | ·
+        startingUp        | ·                   | ·          | ·         | requeue → queued | ·
+        pausing           | ·                   | ·          | ·         | requeue → queued | ·
+        awaitingRole      | reconnect → pausing | refuse     | ·         | requeue → queued | ·
         relaying          | ·                   | ·          | ·         | ·             | ·
         relayingFull      | ·                   | ·          | ·         | ·             | ·
         frontendEnded     | ·                   | ·          | ·         | ·             | ·
@@ -131,8 +131,8 @@ import WireProtocol
     @Test(arguments: Situation.allCases) func otherFacts(_ situation: Situation) throws {
         try Self.others.check(situation) { event, session in
             switch event {
-            case "roleSettled": name(of: session.roleSettled())
-            case "roleFailed": name(of: session.roleFailed())
+            case "roleSettled": session.roleSettled() == nil ? "none" : "reconnect"
+            case "roleFailed": session.roleFailed() == nil ? "none" : "refuse"
             case "keyIssued": name(of: session.keyIssued(Says.issuedKey))
             case "stopped": name(of: session.instanceStopped(Situation.instance))
             case "otherStopped": name(of: session.instanceStopped(InstanceID(6)))

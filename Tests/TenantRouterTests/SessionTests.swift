@@ -190,7 +190,7 @@ import WireProtocol
             return
         }
         #expect(user == "ann")
-        guard case .reconnect(let lease) = session.roleSettled() else {
+        guard let lease = session.roleSettled() else {
             Issue.record("no other try")
             return
         }
@@ -208,11 +208,26 @@ import WireProtocol
         let refusal = Says.authenticationOk + Says.error(.invalidAuthorization, "role \"ann\" does not exist")
         var session = Situation.startingUp.session
         _ = session.backendReceived(refusal)
-        guard case .refuse(let answer, let lease) = session.roleFailed() else {
+        guard let (answer, lease) = session.roleFailed() else {
             Issue.record("not refused")
             return
         }
         #expect(answer == refusal && lease.instance == Situation.instance)
+    }
+
+    /// An instance that dies under everybody who connects must not be booted for the same client for ever.
+    @Test func aClientIsGivenAnotherInstanceOnce() {
+        var session = Situation.startingUp.session
+        guard case .requeue(_, closing: Situation.backend) = session.instanceStopped(Situation.instance) else {
+            Issue.record("not given another instance")
+            return
+        }
+        session.granted(Situation.lease)
+        session.connecting(Situation.attempt)
+        guard case .reject(closing: Situation.backend) = session.instanceStopped(Situation.instance) else {
+            Issue.record("not refused the second time")
+            return
+        }
     }
 
     @Test func anyOtherErrorIsPostgreSQLsOwnWhole() {
@@ -361,7 +376,7 @@ extension Session.BackendEndedAction {
 extension Session.InstanceStoppedAction {
     fileprivate var leases: Int {
         switch self {
-        case .reject, .rejectAttempt: 1
+        case .reject, .requeue: 1
         case .none: 0
         }
     }

@@ -17,6 +17,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 20_000), most))
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "soak: has a longer version, run by `make soak`")
+    config.addinivalue_line("markers", "on_disk: keeps its directories on the disk, even where memory would do")
 
 
 def pytest_sessionstart(session):
@@ -25,7 +26,7 @@ def pytest_sessionstart(session):
 
 
 def pytest_sessionfinish(session):
-    left = processes.in_directory(f"/tmp/{PREFIX}")
+    left = processes.with_path(f"/{PREFIX}")
     if left:
         print(f"\nprocesses left by the tests:\n{processes.describe(left)}", file=sys.stderr)
         session.exitstatus = 1
@@ -42,27 +43,35 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="module")
-def router():
+def router(request):
     """Shared by the tests of a file: each takes database names of its own."""
-    yield from _lifetime([Router().start()])
+    yield from _lifetime([Router(on_disk=_on_disk(request)).start()])
 
 
 @pytest.fixture
-def routers():
+def routers(request):
     """Makes routers of the test's own: `routers("--flag", …)` is started; all are stopped and checked afterwards."""
-    made = _Routers()
+    made = _Routers(_on_disk(request))
     yield made
     for _ in _lifetime(made, give=False):
         pass
 
 
+def _on_disk(request):
+    return request.node.get_closest_marker("on_disk") is not None
+
+
 class _Routers(list):
+    def __init__(self, on_disk):
+        super().__init__()
+        self.on_disk = on_disk
+
     def __call__(self, *arguments, **options):
         return self.prepared(*arguments, **options).start()
 
     def prepared(self, *arguments, **options):
         """Not started yet."""
-        router = Router(*arguments, **options)
+        router = Router(*arguments, on_disk=self.on_disk, **options)
         self.append(router)
         return router
 

@@ -12,20 +12,24 @@ def all_process_ids():
 def in_directory(directory):
     """Processes whose working directory or command line lies in `directory`, zombies aside: a postmaster and its
     children live in their data directory, whatever became of their parent."""
-    prefix = os.path.realpath(directory)
-    return [pid for pid in all_process_ids() if _belongs(pid, prefix)]
+    return with_path(os.path.realpath(directory))
 
 
-def _belongs(pid, prefix):
+def with_path(part):
+    """Processes whose working directory or command line contains `part`."""
+    return [pid for pid in all_process_ids() if _names(pid, part)]
+
+
+def _names(pid, part):
     if pid == os.getpid() or state(pid) in (None, "Z", "X"):
         return False
     try:
-        if os.readlink(f"/proc/{pid}/cwd").startswith(prefix):
+        if part in os.readlink(f"/proc/{pid}/cwd"):
             return True
     except OSError:
         pass
     try:
-        return prefix.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return part.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

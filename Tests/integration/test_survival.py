@@ -10,6 +10,8 @@ import pytest
 
 import processes
 
+pytestmark = pytest.mark.on_disk
+
 
 def test_data_survives_a_restart(routers):
     """An orderly stop must not lose what only memory held, nor make the next start slow or loud."""
