@@ -58,12 +58,12 @@ final class Running {
     let processID: Int32
     let spawnedAt: Duration
     let process: Token
-    /// Where it announces its readiness; nil for a PostgreSQL that announces nothing.
-    var readiness: Token?
-    /// The next look at its readiness, or the next rung of the stop ladder.
+    /// Where its readiness is heard of.
+    let readiness: Token
+    /// The next rung of the stop ladder.
     var deadline: Token?
 
-    init(cluster: PreparedCluster, processID: Int32, spawnedAt: Duration, process: Token, readiness: Token?) {
+    init(cluster: PreparedCluster, processID: Int32, spawnedAt: Duration, process: Token, readiness: Token) {
         self.cluster = cluster
         self.processID = processID
         self.spawnedAt = spawnedAt

@@ -35,8 +35,6 @@ enum Limits {
     static let refusedClients = 64
     /// Bytes of backend messages before the first ReadyForQuery: parameters and notices of any sane server fit twice.
     static let backendStartupBytes = 256 * 1024
-    /// The pause between two looks at the status of a postmaster that does not announce its readiness.
-    static let readinessPause: Duration = .milliseconds(10)
     /// Users that wait for a new database and become roles in one statement with its naming; more follow one by one.
     static let rolesOfAClaim = 64
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
@@ -50,7 +48,7 @@ enum Limits {
         noDelay: true, keepalive: .init(idle: .seconds(60), interval: .seconds(10), count: 4),
         userTimeout: .seconds(120))
 
-    /// Descriptors of one instance: its process, its socket, its readiness socket.
+    /// Descriptors of one instance: its process, its socket, what its readiness is heard by.
     static let descriptorsPerInstance = 3
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2

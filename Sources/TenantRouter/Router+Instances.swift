@@ -98,13 +98,12 @@ extension Router {
         guard let instance = instances[id], case .prepared(let cluster) = instance.phase else { return }
         do {
             let readiness = try listenForReadiness(id, cluster)
-            let (process, processID) = try spawn(cluster, id, unless: readiness)
+            let (process, processID) = try spawn(cluster, id, heardBy: readiness)
             totals.instances += 1
             let running = Running(
                 cluster: cluster, processID: processID, spawnedAt: reactor.now, process: process,
                 readiness: readiness)
             instance.phase = .booting(running)
-            if readiness == nil { readReadiness(instance, running) }
         } catch {
             startFailed(instance.tenant, error.clientMessage)
             retire(instance, cluster)
@@ -112,19 +111,18 @@ extension Router {
         }
     }
 
-    /// Before the spawn, so that whatever can fail has failed by then.
-    private mutating func listenForReadiness(_ id: InstanceID, _ cluster: PreparedCluster) throws(ReactorError)
-        -> Token?
-    {
-        guard let socket = cluster.takeNotifySocket() else { return nil }
-        let readiness = try reactor.adopt(socket, owner: Owner(.readiness, id).raw)
+    /// Before the spawn, so that whatever can fail has failed by then: the socket that the postmaster announces its readiness
+    /// on, or for one that announces nothing a watch on its pid file.
+    private mutating func listenForReadiness(_ id: InstanceID, _ cluster: PreparedCluster) throws -> Token {
+        let descriptor = if let socket = cluster.takeNotifySocket() { socket } else { try cluster.pidFileWatch() }
+        let readiness = try reactor.adopt(descriptor, owner: Owner(.readiness, id).raw)
         reactor.receive(readiness)
         return readiness
     }
 
     /// Nothing is left of a spawn that fails: a process that cannot be watched must not be left alone.
     private mutating func spawn(
-        _ cluster: PreparedCluster, _ id: InstanceID, unless readiness: Token?
+        _ cluster: PreparedCluster, _ id: InstanceID, heardBy readiness: Token
     ) throws -> (Token, Int32) {
         do {
             let postmaster = try store.spawn(cluster)
@@ -137,19 +135,19 @@ extension Router {
                 throw error
             }
         } catch {
-            if let readiness { reactor.close(readiness) }
+            reactor.close(readiness)
             throw error
         }
     }
 
-    /// A datagram of the postmaster's: sd_notify(3).
+    /// A datagram of the postmaster's, sd_notify(3), or a change of its pid file.
     mutating func readiness(_ id: InstanceID, _ event: consuming Event) {
-        guard let instance = instances[id], case .received(let datagram) = consume event else { return }
-        heard(instance, datagram.withBytes { ReadinessMessage(parsing: $0) })
-    }
-
-    private mutating func heard(_ instance: Instance, _ message: ReadinessMessage) {
-        guard case .booting(let running) = instance.phase else { return }
+        guard let instance = instances[id], case .booting(let running) = instance.phase,
+            case .received(let bytes) = consume event
+        else { return }
+        let message =
+            store.installation.announcesReadiness
+            ? bytes.withBytes { ReadinessMessage(parsing: $0) } : running.cluster.readiness()
         switch message {
         case .ready: becameReady(instance, running)
         case .status(let status): log.debug("instance: \(status)", metadata: metadata(instance))
@@ -157,15 +155,7 @@ extension Router {
         }
     }
 
-    /// For a PostgreSQL that announces nothing: a look at its status line, and another one a little later.
-    private mutating func readReadiness(_ instance: Instance, _ running: Running) {
-        heard(instance, running.cluster.readiness())
-        guard case .booting = instance.phase else { return }
-        arm(running, instance.id, at: reactor.now + Limits.readinessPause)
-    }
-
     private mutating func becameReady(_ instance: Instance, _ running: Running) {
-        disarm(running)
         do throws(EmbedError) {
             let socket = try running.cluster.takeSocket()
             guard let claim = running.cluster.claim else { return serve(instance, running, socket) }
@@ -375,15 +365,11 @@ extension Router {
     mutating func instanceDeadlineExpired(_ id: InstanceID) {
         guard let instance = instances[id], let running = instance.running else { return }
         running.deadline = nil
-        switch instance.phase {
-        case .booting: readReadiness(instance, running)
-        case .stopping(let running, var ladder):
-            let step = ladder.expired(now: reactor.now)
-            instance.phase = .stopping(running, ladder)
-            log.warning("instance does not stop: sending signal \(step.signal)", metadata: metadata(instance))
-            take(step, instance, running)
-        case .preparing, .prepared, .claiming, .serving: break
-        }
+        guard case .stopping(_, var ladder) = instance.phase else { return }
+        let step = ladder.expired(now: reactor.now)
+        instance.phase = .stopping(running, ladder)
+        log.warning("instance does not stop: sending signal \(step.signal)", metadata: metadata(instance))
+        take(step, instance, running)
     }
 
     /// The postmaster has exited and is reaped.
@@ -393,7 +379,7 @@ extension Router {
             return
         }
         reactor.close(running.process)
-        if let readiness = running.readiness { reactor.close(readiness) }
+        reactor.close(running.readiness)
         disarm(running)
         logExit(instance, running, status)
         let unfinished = instance.statements

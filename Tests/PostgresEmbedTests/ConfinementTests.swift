@@ -67,7 +67,9 @@ struct ConfinementTests {
             let workshop = try Workshop { $0.confinement = .off }
             let instance = try workshop.boot("plain")
             try instance.expect("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", gives: "f")
-            try instance.expect("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'", contains: "must be superuser or have privileges")
+            try instance.expect(
+                "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
+                contains: "must be superuser or have privileges")
             try instance.expect("CREATE SCHEMA s; CREATE TABLE s.t (); CREATE TABLE public.t ()", gives: "")
             try instance.expect("GRANT pg_execute_server_program TO alice", contains: "must")
             // The same statement, by the one superuser: what stops the others above is the kernel, not the statement.
