@@ -5,8 +5,6 @@ import json
 import psycopg
 import pytest
 
-pytestmark = pytest.mark.on_disk
-
 
 def test_first_connect_creates_a_real_cluster(router, name):
     """An embedded look-alike has no WAL and no version file: what lies in the directory must be PostgreSQL's."""
