@@ -10,6 +10,7 @@ import WireProtocol
 extension Router {
     /// Does what the pool has decided during the tick, in its order. What comes of it may make the pool decide more.
     mutating func performPoolActions() {
+        guard !poolActions.isEmpty else { return }
         var next = 0
         while next < poolActions.count {
             perform(poolActions[next])
