@@ -18,8 +18,9 @@ DONE, FAILED, USAGE = 0, 1, 2
 def home():
     path = temporary_directory()
     yield path
-    for directory, _, _ in os.walk(path):
-        os.chmod(directory, 0o755)
+    for entry in path.iterdir():
+        if entry.is_dir():
+            entry.chmod(0o755)
     shutil.rmtree(path)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -54,6 +55,17 @@ def test_an_open_transaction_is_rolled_back_and_nothing_recovers_afterwards(rout
     assert router.value("tenant", "SELECT count(*) FROM kept") == 1
     logs = "".join(path.read_text(errors="replace") for path in router.directory.glob(".routerd/logs/*"))
     assert "was not properly shut down" not in logs and "was interrupted" not in logs
+
+
+def test_the_runtime_directory_is_removed(routers):
+    """Socket directories of earlier runs piled up in /tmp until somebody ran out of inodes."""
+    router = routers()
+    router.value("tenant", "SELECT 1")
+    sockets = Path(router.value("tenant", "SHOW unix_socket_directories"))
+    assert sockets.is_dir() and sockets.stat().st_mode & 0o077 == 0
+    assert sockets.parent.stat().st_mode & 0o077 == 0
+    router.stop()
+    assert not sockets.parent.exists()
 
 
 def test_no_new_client_during_the_stop(routers):
