@@ -71,6 +71,7 @@ extension EpollEngine {
     mutating func add(
         _ descriptor: consuming Descriptor, kind: Source.Kind, owner: UInt64, _ core: inout ReactorCore
     ) throws(ReactorError) -> Token {
+        if kind != .process { try makeNonBlocking(descriptor.number) }
         let token = try insert(descriptor, kind: kind, life: .open, owner: owner)
         if kind == .listener { sources[token].subscription = .armed }
         if let errno = register(token, Self.inputFlags) {
@@ -120,6 +121,13 @@ extension EpollEngine {
         let source = Source(owner: owner, kind: kind, life: life, descriptor: descriptor)
         guard let token = sources.insert(source) else { throw .full(limit: sources.capacity) }
         return token
+    }
+
+    private func makeNonBlocking(_ number: CInt) throws(ReactorError) {
+        let flags = fcntl(number, F_GETFL)
+        guard flags >= 0 else { throw .system(call: "fcntl", .last) }
+        if flags & O_NONBLOCK != 0 { return }
+        guard fcntl(number, F_SETFL, flags | O_NONBLOCK) == 0 else { throw .system(call: "fcntl", .last) }
     }
 
     private mutating func register(_ token: Token, _ flags: UInt32) -> Errno? {
@@ -172,7 +180,7 @@ extension EpollEngine {
     }
 
     /// Shuts our side down behind the last queued send.
-    mutating func finish(_ token: Token) {
+    mutating func finish(_ token: Token, _ core: inout ReactorCore) {
         guard isUsable(token) else { return }
         precondition(sources[token].kind.isSendable, "only what is sent to can be finished")
         guard case .notAsked = sources[token].finish else { return }
@@ -210,24 +218,6 @@ extension EpollEngine {
         precondition(sources[token].finish == .notAsked, "a send after finish")
         if case .broken = sources[token].output { return false }
         return true
-    }
-}
-
-extension Source.Kind {
-    /// Whether `receive` and `disarm` mean something.
-    var hasSubscription: Bool {
-        switch self {
-        case .listener, .stream, .datagrams, .file: true
-        case .process, .signals: false
-        }
-    }
-
-    /// Whether `send` and `finish` mean something.
-    var isSendable: Bool {
-        switch self {
-        case .stream, .datagrams, .file: true
-        case .listener, .process, .signals: false
-        }
     }
 }
 

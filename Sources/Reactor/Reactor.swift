@@ -15,6 +15,10 @@ import Glibc
 /// tick; a token of the wrong kind (finishing a listener) is a mistake of ours and traps.
 public struct Reactor: ~Copyable {
     /// The engine behind a plain switch: a pointer per engine, so that an operation is one branch and works in place.
+    ///
+    /// An engine owns its sources and its kernel interface, and shares `ReactorCore`. What another one (io_uring) does
+    /// differently stays inside it: a `disarm` is told when the kernel has let go, a `close` when nothing is in flight,
+    /// its descriptors stay blocking, and it keeps buffers of its own for the kernel to receive into.
     @safe
     private enum Engine {
         case epoll(UnsafeMutablePointer<EpollEngine>)
@@ -76,16 +80,13 @@ public struct Reactor: ~Copyable {
 extension Reactor {
     /// Accepts connections on a listening socket until disarmed: `.accepted` each. Armed from the start.
     public mutating func accept(on listener: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
-        try makeNonBlocking(listener.number)
-        return try add(listener, kind: .listener, owner: owner)
+        try add(listener, kind: .listener, owner: owner)
     }
 
-    /// Takes over anything readable: a TCP or Unix stream, a datagram socket, a pipe, an inotify descriptor. It is made
-    /// non-blocking and not armed.
+    /// Takes over anything readable: a TCP or Unix stream, a datagram socket, a pipe, an inotify descriptor. Not armed.
     ///
-    /// Whoever sends to a pipe ignores SIGPIPE; sockets raise none.
+    /// Whether it blocks is the engine's business from now on, also for whoever shares its file description. Whoever sends to a pipe ignores SIGPIPE; sockets raise none.
     public mutating func adopt(_ stream: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
-        try makeNonBlocking(stream.number)
         let kind = Self.kind(of: stream.number)
         return try add(stream, kind: kind, owner: owner)
     }
@@ -134,13 +135,6 @@ extension Reactor {
         switch driver {
         case .epoll(let epoll): return try unsafe epoll.pointee.add(descriptor, kind: kind, owner: owner, &core)
         }
-    }
-
-    private func makeNonBlocking(_ number: CInt) throws(ReactorError) {
-        let flags = fcntl(number, F_GETFL)
-        guard flags >= 0 else { throw .system(call: "fcntl", .last) }
-        if flags & O_NONBLOCK != 0 { return }
-        guard fcntl(number, F_SETFL, flags | O_NONBLOCK) == 0 else { throw .system(call: "fcntl", .last) }
     }
 
     private static func kind(of number: CInt) -> Source.Kind {
@@ -196,7 +190,7 @@ extension Reactor {
     /// mistake of ours and traps.
     public mutating func finish(_ token: Token) {
         switch driver {
-        case .epoll(let epoll): unsafe epoll.pointee.finish(token)
+        case .epoll(let epoll): unsafe epoll.pointee.finish(token, &core)
         }
     }
 }

@@ -19,6 +19,9 @@ struct ReactorCore: ~Copyable {
     /// The token of the doorbell. No slab hands it out: its generation is even.
     static let doorbellToken = Token(raw: 0)
 
+    /// What 28 bits of a slot can name, see `Token`.
+    static let mostSources = 1 << 28
+
     let limits: ReactorLimits
     let clock = MonotonicClock()
     /// Nanoseconds since the start, read once per tick.
@@ -31,6 +34,7 @@ struct ReactorCore: ~Copyable {
     private let pool: UnsafeMutablePointer<BufferPool>
 
     init(limits: ReactorLimits) throws(ReactorError) {
+        precondition(limits.sources <= Self.mostSources, "more sources than a token can name")
         let doorbell = try Doorbell()
         self.limits = limits
         self.doorbell = doorbell

@@ -163,3 +163,21 @@ enum IOResult: BitwiseCopyable {
     case wouldBlock
     case failed(Errno)
 }
+
+extension Source.Kind {
+    /// Whether `receive` and `disarm` mean something.
+    var hasSubscription: Bool {
+        switch self {
+        case .listener, .stream, .datagrams, .file: true
+        case .process, .signals: false
+        }
+    }
+
+    /// Whether `send` and `finish` mean something.
+    var isSendable: Bool {
+        switch self {
+        case .stream, .datagrams, .file: true
+        case .listener, .process, .signals: false
+        }
+    }
+}

@@ -10,6 +10,7 @@ import WireProtocol
 extension Router {
     /// Does what the pool has decided during the tick, in its order. What comes of it may make the pool decide more.
     mutating func performPoolActions() {
+        guard !poolActions.isEmpty else { return }
         var next = 0
         while next < poolActions.count {
             perform(poolActions[next])
@@ -171,6 +172,27 @@ extension Router {
         }
     }
 
+    /// The database bears its name; the journal that says so is removed behind the client's back, because doing it again
+    /// would change nothing.
+    mutating func claimFinished(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
+        guard case .claiming(let running, let socket) = instance.phase else { return }
+        switch result {
+        case .success:
+            let (store, log, cluster, metadata) = (store, log, running.cluster, metadata(instance))
+            workers.submit {
+                do throws(EmbedError) {
+                    try store.finishClaim(cluster)
+                } catch {
+                    log.warning("the claim's journal stays until the next boot: \(error.message)", metadata: metadata)
+                }
+            }
+            serve(instance, running, socket)
+        case .failure(let error):
+            startFailed(instance.tenant, error)
+            startLadder(instance, running)
+        }
+    }
+
     /// Clients may enter.
     private mutating func serve(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
         instance.phase = .serving(running, socket)
@@ -195,134 +217,6 @@ extension Router {
     }
 }
 
-// MARK: - The router's own statements
-
-extension Router {
-    /// Creates a role that a client needs, for all its sessions that ask at once.
-    mutating func createRole(_ user: String, for session: Token, of id: InstanceID) {
-        guard let instance = instances[id] else { return roleSettled(session, .failure(.shuttingDown)) }
-        for index in instance.statements.indices {
-            guard case .role(user, sessions: let waiting) = instance.statements[index].purpose else { continue }
-            instance.statements[index].purpose = .role(user, sessions: waiting + [session])
-            return
-        }
-        let text = RouterSQL.createRole(user, privileges: store.privileges)
-        run(Statement(purpose: .role(user, sessions: [session]), text: text), on: instance)
-    }
-
-    /// One at a time: a single connection is kept for the router.
-    private mutating func run(_ statement: Statement, on instance: Instance) {
-        instance.statements.append(statement)
-        runNextStatement(of: instance)
-    }
-
-    private mutating func runNextStatement(of instance: Instance) {
-        while instance.administration == nil, let socket = instance.socket, !instance.statements.isEmpty {
-            let statement = instance.statements.removeFirst()
-            do throws(ReactorError) {
-                instance.administration = try administer(instance, statement, socket)
-            } catch {
-                finished(statement, of: instance, .failure(.outOfDescriptors(error.description)))
-            }
-        }
-    }
-
-    private mutating func administer(
-        _ instance: Instance, _ statement: Statement, _ socket: InstanceSocket
-    ) throws(ReactorError) -> Administration {
-        let exchange = AdminExchange(
-            user: RouterSQL.role, database: RouterSQL.adminDatabase, statement: statement.text)
-        let connection = try reactor.connect(
-            to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
-        let deadline = reactor.deadline(
-            at: reactor.now + Limits.administrationDeadline, owner: Owner(.administrationDeadline, instance.id).raw)
-        return Administration(statement: statement, exchange: exchange, connection: connection, deadline: deadline)
-    }
-
-    mutating func administration(_ id: InstanceID, _ token: Token, _ event: consuming Event) {
-        guard let instance = instances[id], let administration = instance.administration,
-            administration.connection == token
-        else { return }
-        switch consume event {
-        case .connected:
-            reactor.send(copying: administration.exchange.opening, to: token)
-            reactor.receive(token)
-        case .received(let buffer):
-            var exchange = administration.exchange
-            let actions = buffer.withBytes { exchange.received($0) }
-            instance.administration?.exchange = exchange
-            for action in actions { perform(action, of: instance, administration) }
-        case .endOfStream: administrationEnded(instance, administration)
-        case .failed: administrationEnded(instance, administration)
-        // What happens to other kinds of sources only, and what asks for nothing.
-        default: break
-        }
-    }
-
-    private mutating func administrationEnded(_ instance: Instance, _ administration: Administration) {
-        var exchange = administration.exchange
-        for action in exchange.endOfStream() { perform(action, of: instance, administration) }
-    }
-
-    private mutating func perform(
-        _ action: AdminExchange.Action, of instance: Instance, _ administration: Administration
-    ) {
-        switch action {
-        case .send(let bytes): reactor.send(copying: bytes, to: administration.connection)
-        case .finished: finish(administration, of: instance, .success(()))
-        case .failed(let error): finish(administration, of: instance, .failure(error))
-        }
-    }
-
-    mutating func administrationDeadlineExpired(_ id: InstanceID) {
-        guard let instance = instances[id], let administration = instance.administration else { return }
-        finish(administration, of: instance, .failure(.notAnswering(after: Limits.administrationDeadline)))
-    }
-
-    private mutating func finish(
-        _ administration: Administration, of instance: Instance, _ result: Result<Void, ErrorMessage>
-    ) {
-        reactor.cancel(deadline: administration.deadline)
-        reactor.close(administration.connection)
-        instance.administration = nil
-        finished(administration.statement, of: instance, result)
-        runNextStatement(of: instance)
-    }
-
-    private mutating func finished(_ statement: Statement, of instance: Instance, _ result: Result<Void, ErrorMessage>)
-    {
-        if case .failure(let error) = result {
-            log.warning("a statement of the router's own failed: \(error.message)", metadata: metadata(instance))
-        }
-        switch statement.purpose {
-        case .claim: claimFinished(instance, result)
-        case .role(_, let waiting):
-            for session in waiting { roleSettled(session, result) }
-        }
-    }
-
-    /// The database bears its name; the journal that says so is removed behind the client's back, because doing it again
-    /// would change nothing.
-    private mutating func claimFinished(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
-        guard case .claiming(let running, let socket) = instance.phase else { return }
-        switch result {
-        case .success:
-            let (store, log, cluster, metadata) = (store, log, running.cluster, metadata(instance))
-            workers.submit {
-                do throws(EmbedError) {
-                    try store.finishClaim(cluster)
-                } catch {
-                    log.warning("the claim's journal stays until the next boot: \(error.message)", metadata: metadata)
-                }
-            }
-            serve(instance, running, socket)
-        case .failure(let error):
-            startFailed(instance.tenant, error)
-            startLadder(instance, running)
-        }
-    }
-}
-
 // MARK: - Stopping
 
 extension Router {
@@ -339,9 +233,7 @@ extension Router {
         var ladder = StopLadder()
         let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
         instance.phase = .stopping(running, ladder)
-        if let administration = instance.administration {
-            finish(administration, of: instance, .failure(.shuttingDown))
-        }
+        failStatements(of: instance, because: .instanceStopped(instance.tenant.string))
         take(step, instance, running)
     }
 
@@ -382,14 +274,7 @@ extension Router {
         reactor.close(running.readiness)
         disarm(running)
         logExit(instance, running, status)
-        let unfinished = instance.statements
-        instance.statements = []
-        if let administration = instance.administration {
-            finish(administration, of: instance, .failure(.instanceStopped(instance.tenant.string)))
-        }
-        for statement in unfinished {
-            finished(statement, of: instance, .failure(.instanceStopped(instance.tenant.string)))
-        }
+        failStatements(of: instance, because: .instanceStopped(instance.tenant.string))
         retire(instance, running.cluster)
         poolActions += pool.exited(id, now: reactor.now)
     }

@@ -29,16 +29,17 @@ struct Session {
     var openDescriptors = 1
     private(set) var stage: Stage = .awaitingStartup(StartupReader())
 
+    /// The stages before the relay live in boxes: the relay is entered once and then moved with every message.
     enum Stage {
-        case awaitingStartup(StartupReader)
+        indirect case awaitingStartup(StartupReader)
         /// The client has named its tenant and gets a backend.
-        case arriving(Arrival, Progress)
+        indirect case arriving(Arrival, Progress)
         case relaying(Relay)
         /// The client has sent its last byte; what the backend still answers goes to it.
         case frontendEnded(Relay)
         /// The backend has gone; its last bytes are on their way to the client.
         case flushing(Relay, then: Flushed)
-        case cancelling(Cancellation)
+        indirect case cancelling(Cancellation)
         /// The client was told the end and is given the time to read it.
         case lingering
         /// The client has gone; the lease is returned when the backend has gone too.

@@ -77,7 +77,6 @@ extension ReactorTests {
             let rig = try Rig(engine)
             for pair in [try Peer.pair(), try Peer.tcpPair()] {
                 let (ours, theirs) = pair
-                Peer.shrink(ours)
                 let token = try rig.adopt(ours, owner: 1)
                 rig.reactor.receive(token)
                 Peer.send([7], to: theirs)

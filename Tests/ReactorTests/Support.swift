@@ -221,7 +221,8 @@ enum Peer {
         close(end)
     }
 
-    /// Shrinks what the kernel holds between two ends.
+    /// Shrinks what the kernel holds between the two ends of a Unix pair. A TCP connection over loopback would crawl
+    /// from one window probe to the next: its window falls below one segment of 64 KB.
     static func shrink(_ end: CInt, to bytes: CInt = 4096) {
         var bytes = bytes
         _ = unsafe setsockopt(end, SOL_SOCKET, SO_SNDBUF, &bytes, socklen_t(MemoryLayout<CInt>.size))
@@ -250,6 +251,20 @@ struct TemporaryDirectory: ~Copyable {
             unsafe closedir(directory)
         }
         unsafe rmdir(path)
+    }
+}
+
+/// The seeds of a property test: always the same few; as many as `REACTOR_SEEDS` says for a long run; the one that
+/// `REACTOR_SEED` says to see a failure again.
+enum Seeds {
+    static func some(_ count: Int) -> [UInt64] {
+        if let one = number("REACTOR_SEED") { return [UInt64(one)] }
+        return (1...UInt64(number("REACTOR_SEEDS") ?? count)).map { $0 }
+    }
+
+    private static func number(_ name: String) -> Int? {
+        guard let text = unsafe getenv(name) else { return nil }
+        return unsafe Int(String(cString: text))
     }
 }
 
