@@ -52,7 +52,8 @@ let package = Package(
         .executableTarget(
             name: "Benchmarks",
             dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
-            path: "Benchmarks", swiftSettings: careful),
+            // Compiled by the benchmark itself, as a program of its own.
+            path: "Benchmarks", exclude: ["forwarder.c"], swiftSettings: careful),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor"], swiftSettings: careful),
         .testTarget(name: "WireProtocolTests", dependencies: ["WireProtocol"], swiftSettings: careful),
         .testTarget(name: "TenantPoolTests", dependencies: ["TenantPool"], swiftSettings: careful),

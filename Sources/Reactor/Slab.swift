@@ -125,6 +125,14 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
         }
     }
 
+    /// The live token of a slot; nil where the slot is free.
+    @inlinable
+    public func token(at slot: UInt32) -> Token? {
+        guard Int(slot) < touched else { return nil }
+        let generation = unsafe headers[Int(slot)].generation
+        return generation & 1 == 1 ? Token(slot: slot, generation: generation) : nil
+    }
+
     /// The first live token at or after a slot: `while let token = slab.first(from: slot) { slot = token.slot + 1 … }`
     /// walks the slab while it changes.
     @inlinable

@@ -1,0 +1,171 @@
+import Foundation
+import Glibc
+
+/// The peers of one run, all up at once so that they can take turns, each with its pgbench tables filled.
+///
+/// routerd comes first: its tenant's settings are what the cluster behind the other peers is started with.
+final class Lineup {
+    let tools: Tools
+    let directory: WorkDirectory
+    private(set) var peers: [Peer] = []
+    /// Settings in which the tenant's PostgreSQL and the other peers' still differ.
+    private(set) var settingDifferences: [SettingDifference] = []
+
+    private let maxConnections: Int
+    /// What runs, in the order it was started, with the way it is stopped.
+    private var processes: [(process: ChildProcess, ladder: [(signal: CInt, patience: Duration)])] = []
+
+    /// `clients`: the most that will connect at once.
+    init(tools: Tools, directory: WorkDirectory, clients: Int) {
+        self.tools = tools
+        self.directory = directory
+        // PgBouncer keeps the backends of its last clients, and a backend whose client left takes a moment to end.
+        maxConnections = 2 * clients + 12
+    }
+
+    /// Starts the peers, `routerd` being the program's path, and fills their tables.
+    func start(_ kinds: [Peer.Kind], routerd: String?, scale: Int, progress: Progress) throws(Failure) {
+        var tenant: Settings?
+        if let routerd {
+            progress.note("Starting routerd and creating its tenant")
+            let peer = try startRouterd(routerd)
+            tenant = try Settings(tools: tools, directory: directory, port: peer.port)
+            peers.append(peer)
+        }
+        if kinds.contains(where: { $0 != .routerd }) {
+            progress.note("Creating the cluster of the other peers")
+            let cluster = try startCluster(settings: tenant)
+            if let tenant {
+                let settings = try Settings(tools: tools, directory: directory, port: cluster.port)
+                settingDifferences = tenant.differences(from: settings)
+            }
+            if kinds.contains(.direct) { peers.append(Peer(kind: .direct, port: cluster.port, proxy: nil)) }
+            if kinds.contains(.forwarder) { peers.append(try startForwarder(to: cluster)) }
+            if kinds.contains(.pgbouncer) { peers.append(try startPgBouncer(to: cluster)) }
+            progress.note("Filling the tables of the other peers, scale \(scale)")
+            try Pgbench(tools: tools, directory: directory).fill(port: cluster.port, scale: scale)
+        }
+        if let router = peers.first(where: { $0.kind == .routerd }) {
+            progress.note("Filling routerd's tables, scale \(scale)")
+            try Pgbench(tools: tools, directory: directory).fill(port: router.port, scale: scale)
+        }
+        let order = Peer.Kind.allCases
+        peers.sort { order.firstIndex(of: $0.kind)! < order.firstIndex(of: $1.kind)! }
+    }
+
+    /// Ends everything, last started first: a proxy before the PostgreSQL behind it.
+    func stop(_ progress: Progress) {
+        guard !processes.isEmpty else { return }
+        progress.note("Stopping")
+        for (process, ladder) in processes.reversed() { process.stop(by: ladder) }
+        processes.removeAll()
+        progress.clear()
+    }
+
+    // MARK: Starting one
+
+    private func startRouterd(_ executable: String) throws(Failure) -> Peer {
+        let port = try Self.freePort()
+        var arguments = [
+            "serve", "--port", "\(port)", "--dir", "\(directory.path)/data", "--max-connections", "\(maxConnections)",
+            "--idle-timeout", "0", "--log-level", "warn", "--postgres-bin", tools.postgresBinDirectory,
+        ]
+        if case .named(let user) = tools.account { arguments += ["--run-as", user] }
+        // Root's routerd changes its user itself, once its port is bound.
+        let process = try ChildProcess(
+            "routerd", executable, arguments, as: .own, in: directory, deathSignal: "TERM")
+        processes.append((process, [(SIGTERM, .seconds(20))]))
+        try waitUntilServing(process, port: port)
+        return Peer(kind: .routerd, port: port, proxy: process.pid)
+    }
+
+    private func startCluster(settings: Settings?) throws(Failure) -> Cluster {
+        let port = try Self.freePort()
+        let cluster = try Cluster(
+            tools: tools, directory: directory, port: port, settings: settings, maxConnections: maxConnections)
+        processes.append((cluster.process, [(SIGINT, .seconds(10)), (SIGQUIT, .seconds(6))]))
+        try waitUntilServing(cluster.process, port: port, database: "postgres")
+        try cluster.createDatabase(tools: tools, directory: directory)
+        return cluster
+    }
+
+    private func startPgBouncer(to cluster: Cluster) throws(Failure) -> Peer {
+        let port = try Self.freePort()
+        let users = try directory.write("\"\(Psql.user)\" \"\"\n", to: "users.txt")
+        let configuration = try directory.write(
+            """
+            [databases]
+            * = host=\(cluster.socketDirectory) port=\(cluster.port)
+
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = \(port)
+            unix_socket_dir =
+            auth_type = trust
+            auth_file = \(users)
+            pool_mode = session
+            max_client_conn = \(maxConnections)
+            default_pool_size = \(maxConnections)
+            log_connections = 0
+            log_disconnections = 0
+            log_stats = 0
+
+            """, to: "pgbouncer.ini")
+        let process = try ChildProcess(
+            "pgbouncer", tools.pgbouncer ?? "pgbouncer", [configuration], as: tools.account, in: directory)
+        processes.append((process, [(SIGTERM, .seconds(5))]))
+        try waitUntilServing(process, port: port)
+        return Peer(kind: .pgbouncer, port: port, proxy: process.pid)
+    }
+
+    private func startForwarder(to cluster: Cluster) throws(Failure) -> Peer {
+        let port = try Self.freePort()
+        let executable = try directory.subdirectory("forwarder") + "/forwarder"
+        let compiler = try ChildProcess(
+            "cc", tools.compiler ?? "cc", ["-O2", "-o", executable, Checkout.forwarderSource], as: .own, in: directory)
+        try compiler.wait()
+        guard compiler.hasSucceeded else {
+            throw .program("The forwarder does not compile.", output: compiler.lastWords)
+        }
+        let process = try ChildProcess(
+            "forwarder", executable, ["\(port)", cluster.socketPath], as: .own, in: directory, deathSignal: "TERM")
+        processes.append((process, [(SIGTERM, .seconds(5))]))
+        try waitUntilServing(process, port: port)
+        return Peer(kind: .forwarder, port: port, proxy: process.pid)
+    }
+
+    // MARK: Readiness
+
+    /// Asks until a query is answered: the one sign of readiness that all peers share.
+    private func waitUntilServing(
+        _ process: ChildProcess, port: Int, database: String = Psql.database
+    ) throws(Failure) {
+        let deadline = ContinuousClock.now + .seconds(60)
+        var answer = ""
+        while process.isRunning, ContinuousClock.now < deadline {
+            let psql = try Psql(tools: tools, directory: directory, port: port, database: database, "SELECT 1")
+            if psql.hasSucceeded { return }
+            answer = psql.lastWords
+            usleep(50_000)
+        }
+        let fact = process.isRunning ? "is not ready after 60 s" : "ended"
+        throw .program("\(process.name) \(fact).", output: process.lastWords + "\n" + answer)
+    }
+
+    /// A TCP port of the loopback interface that nobody uses right now.
+    private static func freePort() throws(Failure) -> Int {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let bound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                unsafe bind(descriptor, generic, length) == 0 && getsockname(descriptor, generic, &length) == 0
+            }
+        }
+        guard bound else { throw .system("No free port on 127.0.0.1: error \(errno)") }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+}

@@ -1,0 +1,68 @@
+import ArgumentParser
+
+/// How pgbench sends its statements (pgbench's `--protocol`).
+enum QueryMode: String, CaseIterable, Codable, ExpressibleByArgument {
+    case simple, extended, prepared
+
+    static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
+}
+
+/// PostgreSQL's own load generator.
+struct Pgbench {
+    let tools: Tools
+    let directory: WorkDirectory
+
+    /// What one measurement brought.
+    struct Result: Codable {
+        /// Transactions in all.
+        let transactions: Int
+        /// Per second, the time for connecting left out.
+        let transactionsPerSecond: Double
+        /// The mean over all transactions, in milliseconds.
+        let latencyMilliseconds: Double
+    }
+
+    /// Creates and fills the tables: 100,000 rows for each step of the scale.
+    func fill(port: Int, scale: Int) throws(Failure) {
+        _ = try run(["-i", "-q", "-s", "\(scale)"], port: port)
+        let psql = try Psql(tools: tools, directory: directory, port: port, "CHECKPOINT")
+        guard psql.hasSucceeded else { throw .program("CHECKPOINT failed.", output: psql.lastWords) }
+    }
+
+    /// One row by its primary key in each transaction, for `seconds`.
+    ///
+    /// - Throws: `Failure.program` also when a transaction has failed.
+    func selectOnly(port: Int, clients: Int, threads: Int, mode: QueryMode, seconds: Int) throws(Failure) -> Result {
+        let output = try run(
+            [
+                "-S", "-n", "-M", mode.rawValue, "-c", "\(clients)", "-j", "\(min(threads, clients))",
+                "-T", "\(seconds)",
+            ], port: port)
+        return try Self.parse(output)
+    }
+
+    private func run(_ arguments: [String], port: Int) throws(Failure) -> String {
+        let process = try ChildProcess(
+            "pgbench", tools.postgres("pgbench"), arguments, as: .own, in: directory,
+            environment: Psql.environment(port: port))
+        try process.wait()
+        guard process.hasSucceeded else { throw .program("pgbench failed.", output: process.lastWords) }
+        return process.output
+    }
+
+    private static func parse(_ output: String) throws(Failure) -> Result {
+        // The last one counts where a label comes twice: up to version 13, first with connecting and then without.
+        func value(_ label: String) -> String? {
+            output.split(separator: "\n").last { $0.hasPrefix(label) }?
+                .dropFirst(label.count).drop { $0 == " " }.prefix { $0 != " " && $0 != "/" }.description
+        }
+        guard let transactions = value("number of transactions actually processed:").flatMap({ Int($0) }),
+            let perSecond = value("tps =").flatMap({ Double($0) }),
+            let latency = value("latency average =").flatMap({ Double($0) }), transactions > 0
+        else { throw .unreadable("pgbench's output", output: output) }
+        if let failed = value("number of failed transactions:"), failed != "0" {
+            throw .program("\(failed) transactions failed.", output: output)
+        }
+        return Result(transactions: transactions, transactionsPerSecond: perSecond, latencyMilliseconds: latency)
+    }
+}

@@ -1,0 +1,25 @@
+/// Columns of text, as wide as they need to be; the second one, names, to the left and all others to the right.
+struct Table {
+    private var rows: [[String]]
+
+    init(_ titles: [String]) {
+        rows = [titles]
+    }
+
+    /// `row` has as many elements as there are titles.
+    mutating func append(_ row: [String]) {
+        rows.append(row)
+    }
+
+    var text: String {
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        let lines = rows.map { row in
+            row.indices.map { column in
+                let padding = String(repeating: " ", count: widths[column] - row[column].count)
+                return column == 1 ? row[column] + padding : padding + row[column]
+            }.joined(separator: "  ")
+        }
+        let rule = String(repeating: "─", count: widths.reduce(0, +) + 2 * (widths.count - 1))
+        return ([lines[0], rule] + lines.dropFirst()).joined(separator: "\n")
+    }
+}

@@ -1,0 +1,53 @@
+# routerd: PostgreSQL for every tenant behind one port.
+# `make help` lists what there is to do; each target installs what it needs and is missing.
+
+DIR  ?= ./data
+PORT ?= 5432
+# Anything else for routerd, e.g. make run ARGS="--log-level debug".
+ARGS ?=
+# How long `make soak` goes on, in minutes.
+MINUTES ?= 10
+# Which integration tests to run, e.g. make integration TESTS="-k cancel".
+TESTS ?=
+
+SWIFT   ?= swift
+SOURCES := Package.swift Sources Tests Benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test unit integration soak lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: build ## Build and serve ./data on 127.0.0.1:5432 (DIR=, PORT=, ARGS= change that)
+	@exec .build/release/routerd serve --dir "$(DIR)" --port "$(PORT)" $(ARGS)
+
+build: ## Build the release: .build/release/routerd
+	@scripts/install.sh run
+	@$(SWIFT) build -c release --product routerd
+
+test: lint unit integration ## Check the format, build without warnings, run every test
+
+unit: ## Build without warnings and run the Swift tests
+	@scripts/install.sh run
+	@scripts/build-tests.sh
+	@$(SWIFT) test --skip-build
+
+integration: ## Run the black-box tests on the debug program (TESTS= selects)
+	@scripts/install.sh test
+	@scripts/build-tests.sh
+	@.venv/bin/python -m pytest Tests/integration $(TESTS)
+
+soak: ## Run the long versions of the tests for MINUTES=10
+	@scripts/install.sh test
+	@scripts/build-tests.sh
+	@scripts/soak.sh "$(MINUTES)"
+
+lint: ## Check the format of every source file
+	@$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)
+
+format: ## Format every source file in place
+	@$(SWIFT) format --in-place --parallel --recursive $(SOURCES)
+
+clean: ## Remove what was built and installed privately; tenants' data stays
+	rm -rf .build .venv .pytest_cache

@@ -1,0 +1,323 @@
+import CConfine
+import Glibc
+import Reactor
+import Synchronization
+
+/// The clusters of all tenants under one base directory, of which this process is the only server.
+///
+/// ```
+/// <base>/<tenant>/           a cluster, whole or absent
+/// <base>/.routerd/lock       held by the server; its process id and runtime directory
+///                 template/  what clones are copied from
+///                 staging/   clones and templates in the making; emptied at start
+///                 logs/      one file for each tenant
+///                 pg_hba.conf, pg_ident.conf
+/// ```
+/// Every method but ``spawn(_:)`` blocks on the file system and belongs on a worker thread; different tenants may be
+/// prepared at the same time, one tenant only by one thread at a time.
+public final class ClusterStore: Sendable {
+    /// The PostgreSQL that its instances run.
+    public let installation: PostgresInstallation
+    /// What the kernel confines instances with.
+    public let confinement: ConfinementState
+    /// The absolute path of the base directory.
+    public let baseDirectory: String
+
+    private let settings: Settings
+    private let rules: ConfinementRules?
+    private let template: TemplateCluster
+    private let runtimeDirectory: RuntimeDirectory
+    private let lock: Mutex<Descriptor?>
+
+    /// What a tenant's roles may do: superusers where the kernel confines them.
+    public var privileges: TenantPrivileges {
+        switch confinement {
+        case .landlock: .superuser
+        case .off: installation.majorVersion >= 16 ? .owner : .ownerWithoutRoles
+        }
+    }
+
+    /// Opens the base directory: makes it if absent, takes its lock, makes a fresh runtime directory and removes what
+    /// an earlier server left half-made.
+    ///
+    /// - Throws: `runningAsRoot`, `directoryUnusable`, `directoryInUse`, `confinementUnavailable`.
+    public init(installation: PostgresInstallation, options: ClusterStoreOptions) throws(EmbedError) {
+        guard geteuid() != 0 else { throw .runningAsRoot }
+        self.installation = installation
+        self.settings = Settings(
+            options: options, majorVersion: installation.majorVersion, machine: .current())
+        self.baseDirectory = try Self.makeBaseDirectory(options.baseDirectory)
+        let privateDirectory = baseDirectory + "/.routerd"
+        for directory in ["", "/template", "/staging", "/logs"] {
+            try FileSystem.makeDirectory(privateDirectory + directory)
+        }
+        let lock = try ServerLock.take(privateDirectory + "/lock", for: baseDirectory)
+        if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }
+        // Nothing in staging was ever booted or answered for.
+        let staging = try FileSystem.openDirectory(privateDirectory + "/staging")
+        for name in try FileSystem.entries(of: staging, path: "staging") { try Removal.remove(name, in: staging) }
+
+        let readable = try Self.writeAccessFiles(privateDirectory)
+        self.template = TemplateCluster(installation: installation, privateDirectory: privateDirectory)
+        (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
+
+        // Last: whatever fails above leaves no directory behind.
+        self.runtimeDirectory = try RuntimeDirectory()
+        try lock.record(runtimeDirectory: runtimeDirectory.path)
+        self.lock = Mutex(lock.release())
+    }
+
+    /// Makes the template cluster unless it is there: `initdb`, once for each version and set of settings.
+    public func ensureTemplate(progress: (String) -> Void) throws(EmbedError) {
+        try template.ensure(progress: progress)
+    }
+
+    /// Removes the runtime directory and gives up the lock. Idempotent.
+    public func close() {
+        guard let lock = lock.withLock({ $0.take() }) else { return }
+        runtimeDirectory.remove()
+        _ = consume lock
+    }
+
+    /// Directory names of all tenants, in no order. Reads the base directory; wakes nothing.
+    public func directoryNames() throws(EmbedError) -> [String] {
+        let directory = try FileSystem.openDirectory(baseDirectory)
+        return try FileSystem.entries(of: directory, path: baseDirectory).filter { name in
+            !name.hasPrefix(".") && FileSystem.status(ofPath: "\(baseDirectory)/\(name)/PG_VERSION") != nil
+        }
+    }
+}
+
+// MARK: Opening
+
+extension ClusterStore {
+    /// The absolute path, with every directory of it made that was missing.
+    private static func makeBaseDirectory(_ path: String) throws(EmbedError) -> String {
+        do throws(EmbedError) {
+            try makeDirectories(path)
+        } catch .fileSystem(_, let failedPath, let errno) {
+            throw .directoryUnusable(path: failedPath, errno)
+        }
+        guard let resolved = unsafe realpath(path, nil) else { throw .directoryUnusable(path: path, .last) }
+        defer { unsafe free(resolved) }
+        let absolute = unsafe String(cString: resolved)
+        guard unsafe access(absolute, R_OK | W_OK | X_OK) == 0 else {
+            throw .directoryUnusable(path: absolute, .last)
+        }
+        return absolute
+    }
+
+    private static func makeDirectories(_ path: String) throws(EmbedError) {
+        if FileSystem.status(ofPath: path)?.kind == .directory { return }
+        let parent = path.split(separator: "/", omittingEmptySubsequences: true).dropLast().joined(separator: "/")
+        if !parent.isEmpty { try makeDirectories(path.hasPrefix("/") ? "/" + parent : parent) }
+        if try !FileSystem.makeDirectory(path), FileSystem.status(ofPath: path)?.kind != .directory {
+            throw .directoryUnusable(path: path, Errno(code: ENOTDIR))
+        }
+    }
+
+    /// The files that decide who may enter an instance: whoever the router lets through.
+    private static func writeAccessFiles(_ privateDirectory: String) throws(EmbedError) -> [String] {
+        let directory = try FileSystem.openDirectory(privateDirectory)
+        let rules = "local all all trust\nlocal replication all trust\n"
+        try FileSystem.replace("pg_hba.conf", in: directory, with: Array(rules.utf8))
+        try FileSystem.replace("pg_ident.conf", in: directory, with: [])
+        return ["\(privateDirectory)/pg_hba.conf", "\(privateDirectory)/pg_ident.conf"]
+    }
+
+    private static func confinement(
+        _ options: ClusterStoreOptions, _ installation: PostgresInstallation, readable: [String]
+    ) throws(EmbedError) -> (ConfinementState, ConfinementRules?) {
+        let abi = options.confinement == .off ? 0 : confine_landlock_abi()
+        // Truncating a file is governed from ABI 3 on; before, any file that the user may write could be emptied.
+        if abi >= 3 {
+            let rules = ConfinementRules(
+                abi: abi, installation: installation, network: options.tenantNetwork, readable: readable)
+            return (.landlock(abi: Int(abi)), rules)
+        }
+        let reason =
+            abi < 0 ? "this kernel has no Landlock (\(Errno.last))" : "this kernel's Landlock ABI \(abi) is too old"
+        switch options.confinement {
+        case .off: return (.off(reason: "asked for by --confine off"), nil)
+        case .auto: return (.off(reason: reason), nil)
+        case .require: throw .confinementUnavailable(reason: reason)
+        }
+    }
+}
+
+// MARK: Preparing
+
+extension ClusterStore {
+    /// Who a cluster belongs to, and where it is.
+    struct Tenant {
+        let directoryName: String
+        let databaseName: String
+        let path: String
+    }
+
+    /// Brings a tenant's directory to the point where a postmaster can be spawned in it.
+    ///
+    /// - Parameters:
+    ///   - directoryName: one path component that does not begin with a full stop.
+    ///   - databaseName: what clients call it.
+    ///   - mayCreate: whether an absent directory is cloned from the template.
+    /// - Throws: `absent`; `notACluster` and `otherMajorVersion` (the directory is not touched); `clusterInUse`,
+    ///   `survivorRemains`; `fileSystem`.
+    public func prepare(
+        directoryName: String, databaseName: String, mayCreate: Bool
+    ) throws(EmbedError) -> PreparedCluster {
+        precondition(
+            !directoryName.isEmpty && !directoryName.hasPrefix(".") && !directoryName.contains("/"),
+            "a tenant's directory is one plain path component")
+        let tenant = Tenant(
+            directoryName: directoryName, databaseName: databaseName, path: "\(baseDirectory)/\(directoryName)")
+        var created = false
+        if FileSystem.status(ofPath: tenant.path) == nil {
+            guard mayCreate else { throw .absent(databaseName: databaseName) }
+            try clone(to: tenant)
+            created = true
+        }
+        return try prepare(tenant, created: created)
+    }
+
+    private func prepare(_ tenant: Tenant, created: Bool) throws(EmbedError) -> PreparedCluster {
+        let cluster = try openCluster(tenant)
+        let identity = try FileSystem.status(of: cluster, path: tenant.path)
+        try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)
+        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+        let claim = try FileSystem.contents(of: Claim.fileName, in: cluster).flatMap { Claim($0) }
+
+        let socketDirectory = try runtimeDirectory.makeSubdirectory()
+        do throws(EmbedError) {
+            let log = InstanceLog(path: "\(baseDirectory)/.routerd/logs/\(tenant.directoryName).log")
+            var notifySocket: Descriptor?
+            if installation.announcesReadiness {
+                notifySocket = try NotifySocket.bind("\(socketDirectory)/\(PreparedCluster.notifyName)")
+            }
+            return PreparedCluster(
+                tenant: tenant, claim: claim, created: created, log: log, identity: identity,
+                socketDirectory: socketDirectory, postmaster: postmaster(of: tenant, socketDirectory: socketDirectory),
+                notifySocket: notifySocket,
+                launch: PreparedCluster.Launch(
+                    output: try log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory)))
+        } catch {
+            RuntimeDirectory.remove(socketDirectory)
+            throw error
+        }
+    }
+
+    /// Checks without touching: a directory that is not ours to serve stays as it is.
+    private func openCluster(_ tenant: Tenant) throws(EmbedError) -> Descriptor {
+        guard FileSystem.status(ofPath: tenant.path)?.kind == .directory else {
+            throw .notACluster(path: tenant.path, reason: "It is not a directory.")
+        }
+        let cluster = try FileSystem.openDirectory(tenant.path)
+        guard let content = try FileSystem.contents(of: "PG_VERSION", in: cluster) else {
+            throw .notACluster(path: tenant.path, reason: "It has no file PG_VERSION.")
+        }
+        let version = String(decoding: content.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        guard version == "\(installation.majorVersion)" else {
+            throw .otherMajorVersion(path: tenant.path, found: version, expected: "\(installation.majorVersion)")
+        }
+        return cluster
+    }
+
+    private func ruleset(
+        _ cluster: borrowing Descriptor, socketDirectory: String
+    ) throws(EmbedError) -> Descriptor? {
+        guard let rules else { return nil }
+        return try rules.ruleset(
+            dataDirectory: cluster, socketDirectory: try FileSystem.openDirectory(socketDirectory))
+    }
+
+    /// What the arguments of every postmaster of this base directory contain, and no other's.
+    private var mark: String { "hba_file=\(baseDirectory)/.routerd/pg_hba.conf" }
+
+    private func postmaster(of tenant: Tenant, socketDirectory: String) -> Program {
+        let places = Settings.Places(
+            dataDirectory: tenant.path, socketDirectory: socketDirectory,
+            hostBasedAuthentication: "\(baseDirectory)/.routerd/pg_hba.conf",
+            identityMap: "\(baseDirectory)/.routerd/pg_ident.conf")
+        var program = Program(
+            path: installation.postgres,
+            arguments: ["-D", tenant.path] + settings.pinned(places, name: tenant.directoryName))
+        program.directory = tenant.path
+        // The messages' language and nothing of ours: the environment is readable by every function of the tenant.
+        program.environment = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
+        if installation.announcesReadiness {
+            program.environment.append("NOTIFY_SOCKET=\(socketDirectory)/\(PreparedCluster.notifyName)")
+        }
+        // Immediate shutdown, not SIGKILL: the postmaster takes its backends along.
+        program.parentDeathSignal = SIGQUIT
+        // When memory runs out an instance goes before the router, and its tenant recovers alone.
+        program.outOfMemoryScore = 200
+        return program
+    }
+}
+
+// MARK: Cloning
+
+extension ClusterStore {
+    /// A tenant's directory is whole or absent: copied aside, given an identity, synced, renamed.
+    private func clone(to tenant: Tenant) throws(EmbedError) {
+        let staging = try FileSystem.openDirectory(baseDirectory + "/.routerd/staging")
+        let staged = Random.name()
+        do throws(EmbedError) {
+            try FileSystem.makeDirectory(staged, in: staging)
+            let target = try FileSystem.openDirectory(staged, in: staging)
+            try fill(target, for: tenant)
+        } catch {
+            try? Removal.remove(staged, in: staging)
+            throw error
+        }
+        let base = try FileSystem.openDirectory(baseDirectory)
+        guard unsafe files_rename_new(staging.number, staged, base.number, tenant.directoryName) == 0 else {
+            let failure = Errno.last
+            try? Removal.remove(staged, in: staging)
+            throw .fileSystem(operation: "create", path: tenant.path, failure)
+        }
+        try FileSystem.sync(base, path: baseDirectory)
+    }
+
+    private func fill(_ target: borrowing Descriptor, for tenant: Tenant) throws(EmbedError) {
+        var copy = TreeCopy()
+        try copy.copy(try FileSystem.openDirectory(template.path), to: target, path: template.path)
+        try ClusterIdentity().apply(to: target, path: template.path)
+        let claim = Claim(databaseName: tenant.databaseName, oldName: RouterSQL.claimableDatabase)
+        try FileSystem.replace(Claim.fileName, in: target, with: claim.content)
+        try TreeCopy.sync(target, path: tenant.path)
+    }
+
+    /// Ends a claim: the database has its name, the roles exist.
+    ///
+    /// Not synced: should the file come back after a power cut, the claim is done again without effect.
+    public func finishClaim(_ cluster: PreparedCluster) throws(EmbedError) {
+        let directory = try FileSystem.openDirectory(cluster.dataDirectory)
+        try FileSystem.unlinkIfPresent(Claim.fileName, in: directory)
+    }
+}
+
+// MARK: Running
+
+extension ClusterStore {
+    /// Spawns the postmaster. Fast; called on a thread that outlives the instance, because the parent-death signal
+    /// follows the thread that spawned. Once for each prepared cluster.
+    ///
+    /// - Throws: `spawnFailed`.
+    public func spawn(_ cluster: PreparedCluster) throws(EmbedError) -> Postmaster {
+        guard let launch = cluster.takeLaunch() else { preconditionFailure("a prepared cluster is spawned once") }
+        let null = try FileSystem.open("/dev/null", O_RDWR)
+        let child = try cluster.postmaster.spawn(input: null, output: launch.output, ruleset: launch.ruleset)
+        return Postmaster(child)
+    }
+
+    /// After the postmaster has exited: ends what survived it and removes its runtime subdirectory.
+    public func retire(_ cluster: PreparedCluster) {
+        // A pid file left behind means that the postmaster was killed; backends may have survived it. The next boot
+        // looks again, so a failure here is its to report.
+        if FileSystem.status(ofPath: "\(cluster.dataDirectory)/\(Survivors.pidFile)") != nil {
+            try? Survivors(path: cluster.dataDirectory, identity: cluster.identity, mark: mark).endAll()
+        }
+        RuntimeDirectory.remove(cluster.socketDirectory)
+    }
+}

@@ -1,0 +1,15 @@
+import CConfine
+import Reactor
+
+/// The only way to an instance's listening socket: a descriptor without a name in the file system.
+public final class InstanceSocket: Sendable {
+    private let descriptor: Descriptor
+
+    /// Holds the socket by its inode; its name may go.
+    init(path: String) throws(EmbedError) {
+        self.descriptor = try FileSystem.open(path, files_o_path)
+    }
+
+    /// What to connect to, valid in this process while the object lives. Source: proc(5), `/proc/pid/fd`.
+    public var path: String { "/proc/self/fd/\(descriptor.number)" }
+}

@@ -1,0 +1,124 @@
+/// What a tenant's roles may do.
+public enum TenantPrivileges: Sendable, Equatable {
+    /// Superusers of an instance that the kernel confines.
+    case superuser
+    /// Owners of their database, who may create databases and roles, not superusers.
+    case owner
+    /// Owners who may not create roles: before PostgreSQL 16, CREATEROLE can grant itself the right to run programs
+    /// (`pg_execute_server_program`) as the server's user.
+    case ownerWithoutRoles
+}
+
+/// The router's own statements. Names are quoted, everything is fully qualified; sent as simple queries.
+public enum RouterSQL {
+    /// The reserved role that the router connects as: the bootstrap superuser of every cluster.
+    public static let role = "routerd"
+    /// The database that the router connects to: nobody renames it, and a claim must not be connected to what it
+    /// renames.
+    public static let adminDatabase = "template1"
+    /// The database of a fresh cluster that becomes the tenant's.
+    public static let claimableDatabase = "postgres"
+    /// The role that owns a tenant's database where the tenant's roles are not superusers.
+    public static let ownerRole = "routerd_owner"
+
+    /// One string for one round trip: gives the database its name and creates the roles. May be repeated, whatever part
+    /// of it was done before: a claim that a power cut interrupted is run again.
+    public static func claim(_ claim: Claim, roles: [String], privileges: TenantPrivileges) -> String {
+        var statements: [String] = []
+        if claim.databaseName != claim.oldName && claim.databaseName != adminDatabase {
+            statements.append(rename(claim.oldName, to: claim.databaseName))
+        }
+        switch privileges {
+        case .superuser: break
+        case .owner, .ownerWithoutRoles:
+            statements.append(absentGuard(ownerRole, "CREATE ROLE \(identifier(ownerRole)) NOLOGIN"))
+            statements.append(
+                "ALTER DATABASE \(identifier(claim.databaseName)) OWNER TO \(identifier(ownerRole))")
+        }
+        statements += roles.filter { !isReserved($0) }.map { createRole($0, privileges: privileges) }
+        return statements.isEmpty ? "SELECT 1" : statements.joined(separator: ";\n")
+    }
+
+    /// One row with one column, `t` or `f`.
+    public static func roleExists(_ name: String) -> String {
+        "SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 FROM pg_catalog.pg_roles"
+            + " WHERE rolname OPERATOR(pg_catalog.=) \(literal(name))::pg_catalog.name"
+    }
+
+    /// Creates the role unless it is there. Two sessions may run it at once: the loser finds the role made (42710, or
+    /// 23505 of the catalog's index) and is content.
+    public static func createRole(_ name: String, privileges: TenantPrivileges) -> String {
+        let role = identifier(name)
+        let creation =
+            switch privileges {
+            case .superuser: "CREATE ROLE \(role) LOGIN SUPERUSER"
+            case .owner: "CREATE ROLE \(role) LOGIN CREATEDB CREATEROLE IN ROLE \(identifier(ownerRole))"
+            case .ownerWithoutRoles: "CREATE ROLE \(role) LOGIN CREATEDB IN ROLE \(identifier(ownerRole))"
+            }
+        return absentGuard(name, creation)
+    }
+
+    /// Names that no client can have created as a role: the router's own, and those that PostgreSQL keeps (42939).
+    public static func isReserved(_ name: String) -> Bool {
+        name == role || name == ownerRole || name.hasPrefix("pg_") || name == "public" || name == "none"
+    }
+
+    // MARK: Parts
+
+    /// Renames unless it is done, and takes away the comment that says "default administrative connection database".
+    private static func rename(_ old: String, to new: String) -> String {
+        let isThere = { (name: String) in
+            "EXISTS (SELECT FROM pg_catalog.pg_database"
+                + " WHERE datname OPERATOR(pg_catalog.=) \(literal(name))::pg_catalog.name)"
+        }
+        let body = """
+            BEGIN
+              IF \(isThere(old)) AND NOT \(isThere(new)) THEN
+                ALTER DATABASE \(identifier(old)) RENAME TO \(identifier(new));
+                COMMENT ON DATABASE \(identifier(new)) IS NULL;
+              END IF;
+            END
+            """
+        return "DO \(literal(body)) LANGUAGE plpgsql"
+    }
+
+    /// Runs a CREATE ROLE unless the role is there.
+    private static func absentGuard(_ name: String, _ creation: String) -> String {
+        let body = """
+            BEGIN
+              IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles
+                WHERE rolname OPERATOR(pg_catalog.=) \(literal(name))::pg_catalog.name) THEN
+                \(creation);
+              END IF;
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+            END
+            """
+        return "DO \(literal(body)) LANGUAGE plpgsql"
+    }
+
+    /// A quoted identifier. Source: PostgreSQL manual, section 4.1.1.
+    static func identifier(_ name: String) -> String { quoted(name, by: "\"") }
+
+    /// A string constant that reads the same whatever `standard_conforming_strings` says. Source: section 4.1.2.2.
+    static func literal(_ text: String) -> String {
+        guard text.unicodeScalars.contains("\\") else { return quoted(text, by: "'") }
+        var escaped = " E'"
+        for scalar in text.unicodeScalars {
+            if scalar == "'" || scalar == "\\" { escaped.unicodeScalars.append(scalar) }
+            escaped.unicodeScalars.append(scalar)
+        }
+        return escaped + "'"
+    }
+
+    /// By scalars: a combining mark behind a quote makes another *character* of it, and the quote must still be
+    /// doubled.
+    private static func quoted(_ text: String, by quote: Unicode.Scalar) -> String {
+        var result = String(quote)
+        for scalar in text.unicodeScalars {
+            if scalar == quote { result.unicodeScalars.append(quote) }
+            result.unicodeScalars.append(scalar)
+        }
+        result.unicodeScalars.append(quote)
+        return result
+    }
+}

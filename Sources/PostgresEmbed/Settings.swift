@@ -1,0 +1,165 @@
+/// What every instance is started with: two tables, each value with its reason.
+///
+/// *Pinned* values are arguments of the postmaster, which nothing inside the cluster overrides. *Defaults* are written
+/// to `routerd.conf` before each boot; the tenant's `postgresql.conf` includes it in its first line, so that lines
+/// behind it, and `ALTER SYSTEM`, win. Source: PostgreSQL manual, chapter 20.
+struct Settings {
+    /// Client sessions that always fit.
+    var clients: Int
+    /// Processors that all instances share.
+    var processors: Int
+    /// Bytes of memory that an instance may count on when all of them run.
+    var memoryShare: Int
+    /// Bytes of memory that all instances share.
+    var memory: Int
+    var majorVersion: Int
+    /// A name of the time zone database.
+    var timeZone: String
+
+    /// Sizes for `options`, from what the machine has where they do not say.
+    init(options: ClusterStoreOptions, majorVersion: Int, machine: Machine) {
+        self.clients = options.maxConnections
+        self.processors = options.processors ?? machine.processors
+        self.memory = options.memoryBytes ?? machine.memoryBytes
+        self.memoryShare = memory / max(options.maxInstances, 1)
+        self.majorVersion = majorVersion
+        self.timeZone = machine.timeZone
+    }
+}
+
+extension Settings {
+    // MARK: Pinned
+
+    /// Where an instance's files outside its own directory are.
+    struct Places {
+        var dataDirectory: String
+        var socketDirectory: String
+        var hostBasedAuthentication: String
+        var identityMap: String
+    }
+
+    /// The arguments of the postmaster. `name` is what `ps` shows.
+    func pinned(_ places: Places, name: String) -> [String] {
+        let values: [(String, String)] = [
+            // Both set, so that no line in the cluster leads the postmaster into another directory.
+            ("data_directory", places.dataDirectory),
+            // Who may enter is decided before the tenant's files are read, in files that it cannot write.
+            ("hba_file", places.hostBasedAuthentication),
+            ("ident_file", places.identityMap),
+            // The router is the only way in.
+            ("listen_addresses", ""),
+            ("unix_socket_directories", places.socketDirectory),
+            ("unix_socket_permissions", "0777"),
+            ("port", Self.port),
+            // One stream to the file that the router gave it and bounds; a collector would write inside the cluster,
+            // without a bound.
+            ("logging_collector", "off"),
+            ("log_destination", "stderr"),
+            // Shared memory of parallel queries in files of the cluster: /dev/shm is one for all tenants. The first
+            // megabyte comes from the main segment (untouched until used), so that files are the exception.
+            ("shared_memory_type", "mmap"),
+            ("dynamic_shared_memory_type", "mmap"),
+            ("min_dynamic_shared_memory", majorVersion >= 14 ? "1MB" : ""),
+            // Would be taken at boot, as a whole, by every instance.
+            ("huge_pages", "off"),
+            // LLVM is 100 MB of libraries for each backend that meets one expensive plan.
+            ("jit", "off"),
+            // The router speaks to it without, on a socket nobody else reaches.
+            ("ssl", "off"),
+            // An instance whose backend crashed comes back by itself, in its own crash domain.
+            ("restart_after_crash", "on"),
+            ("cluster_name", name),
+        ]
+        return values.filter { $0.0 != "min_dynamic_shared_memory" || !$0.1.isEmpty }
+            .flatMap { ["-c", "\($0.0)=\($0.1)"] }
+    }
+
+    /// The port is part of the socket's name only.
+    static let port = "5432"
+
+    // MARK: Defaults
+
+    /// The content of `routerd.conf`.
+    func defaults() -> String {
+        var lines = [
+            "# Rewritten by routerd before each boot. Settings of your own belong in postgresql.conf, below the",
+            "# include line, or in ALTER SYSTEM: both override what is here.",
+        ]
+        for (name, value) in table() { lines.append("\(name) = '\(value.quoted())'") }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func table() -> [(String, String)] {
+        var values: [(String, String)] = [
+            // Connections: the clients', the router's own, one that PostgreSQL keeps free for superusers, and two for
+            // backends that are still ending while their successors begin.
+            ("max_connections", "\(clients + 1 + Self.superuserReserve + 2)"),
+            ("superuser_reserved_connections", "\(Self.superuserReserve)"),
+
+            // Memory. A buffer costs memory once it is used and then stays, so an idle instance is small with any of
+            // these; a sixteenth of its share lets all of them be busy at once, beside the page cache that they share.
+            ("shared_buffers", kilobytes(memoryShare / 16, atLeast: 1 << 20, atMost: 128 << 20)),
+            ("wal_buffers", "256kB"),
+            // Only what sorts and hashes ask for; PostgreSQL's own.
+            ("work_mem", "4MB"),
+            ("maintenance_work_mem", kilobytes(memoryShare / 4, atLeast: 4 << 20, atMost: 64 << 20)),
+            // What the planner may expect of the page cache: busy instances share it, idle ones leave it.
+            ("effective_cache_size", kilobytes(memory / 4, atLeast: 16 << 20, atMost: 64 << 30)),
+
+            // Never below what replication, a backup and a subscription need.
+            ("wal_level", "replica"),
+            ("max_wal_senders", "2"),
+            ("max_replication_slots", "2"),
+            ("max_logical_replication_workers", "1"),
+            // The launcher of logical replication, its worker, and the workers of parallel queries.
+            ("max_worker_processes", "\(2 + parallelWorkers)"),
+            ("max_parallel_workers", "\(parallelWorkers)"),
+            ("max_parallel_workers_per_gather", "\(min(parallelWorkers, 2))"),
+            ("max_parallel_maintenance_workers", "\(min(parallelWorkers, 2))"),
+            // A tenant has one database, mostly.
+            ("autovacuum_max_workers", "1"),
+
+            // Durability as the manual promises it; said here so that `SHOW` and the file tell why.
+            ("fsync", "on"),
+            ("synchronous_commit", "on"),
+            // Segments are 1 MB: an idle tenant keeps two, a busy one checkpoints by time rather than by volume.
+            ("min_wal_size", "2MB"),
+            ("max_wal_size", "512MB"),
+
+            // A log that is read when something went wrong: no line for a healthy checkpoint.
+            ("log_checkpoints", "off"),
+            ("log_line_prefix", "%m [%p] "),
+            ("log_timezone", timeZone),
+
+            // What initdb would have written for the locale of the template.
+            ("timezone", timeZone),
+            ("datestyle", "iso, mdy"),
+            ("lc_messages", "C.UTF-8"),
+            ("lc_monetary", "C.UTF-8"),
+            ("lc_numeric", "C.UTF-8"),
+            ("lc_time", "C.UTF-8"),
+            ("default_text_search_config", "pg_catalog.english"),
+        ]
+        if majorVersion >= 14 {
+            // A client that vanished in the middle of a long query has its query ended.
+            values.append(("client_connection_check_interval", "2s"))
+        }
+        return values
+    }
+
+    private static let superuserReserve = 1
+
+    /// As many as there are processors, within reason: each slot costs shared memory whether it is used or not.
+    private var parallelWorkers: Int { min(max(processors, 2), 8) }
+
+    private func kilobytes(_ bytes: Int, atLeast: Int, atMost: Int) -> String {
+        "\(min(max(bytes, atLeast), atMost) >> 10)kB"
+    }
+}
+
+extension String {
+    /// For a value between single quotes in a configuration file. Source: PostgreSQL manual, section 20.1.2.
+    fileprivate func quoted() -> String {
+        String(flatMap { $0 == "'" || $0 == "\\" ? [$0, $0] : [$0] })
+    }
+}

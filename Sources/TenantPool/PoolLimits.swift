@@ -1,0 +1,34 @@
+/// How much of everything, and for how long. Counts are at least 1.
+public struct PoolLimits: Sendable, Equatable {
+    /// Instances that run, start or stop at once: each costs 8 to 11 MB of memory and five processes.
+    public var maxInstances = 100
+    /// Leases of one instance: PostgreSQL reserves memory for each connection it may ever have.
+    public var maxConnections = 40
+    /// Clients of one tenant in its queue; above the 1,000 that may meet a new name at once, below what would let one
+    /// tenant hold every session of the router.
+    public var maxWaitersPerTenant = 4_000
+    /// Instances provisioning and booting at once: a boot keeps a core busy for 30 ms and a clone the disk for 60;
+    /// more at once end later, not sooner.
+    public var maxBooting = 8
+    /// After how long a start no longer counts towards `maxBooting`: it then waits for something else than a core, and
+    /// a few instances that hang must not keep all others from starting.
+    public var startSlotTime = Duration.seconds(3)
+    /// How long a client waits before it is refused.
+    public var queueTimeout = Duration.seconds(30)
+    /// How long an instance stays without a lease before it hibernates; zero is for ever.
+    public var idleTimeout = Duration.seconds(300)
+    /// How long a boot may take before the instance is stopped: crash recovery replays up to a gigabyte of WAL, and
+    /// one cut short begins anew.
+    public var bootTimeout = Duration.seconds(300)
+    /// How long the sessions of an instance that shall stop have to end by themselves.
+    public var drainTimeout = Duration.seconds(3)
+    /// Starts in a row that may fail before the clients are told: the first after a crash can meet what the crash left.
+    public var startAttempts = 2
+    /// The pause after the first failure that clients were told of; each further one doubles it.
+    public var backoffMinimum = Duration.milliseconds(250)
+    /// The longest pause: a cause that is gone is noticed at most this much later.
+    public var backoffMaximum = Duration.seconds(15)
+
+    /// The defaults.
+    public init() {}
+}

@@ -1,0 +1,35 @@
+/// One tenant as statistics show it.
+public struct TenantSnapshot: Sendable, Equatable {
+    /// The tenant.
+    public let tenant: TenantName
+    /// Its instance; nil while it waits for one or its start has failed.
+    public let instance: InstanceID?
+    /// What it does.
+    public let state: TenantState
+    /// Sessions that hold a lease.
+    public let leases: Int
+    /// Clients in the queue.
+    public let waiters: Int
+    /// When it entered this state.
+    public let since: Duration
+}
+
+/// The states of a tenant, as logs and statistics name them.
+public enum TenantState: String, Sendable, CaseIterable {
+    /// No instance, nobody waits: the pool knows nothing of it.
+    case cold
+    /// Clients wait, but others come first.
+    case queued
+    /// Its directory is made or checked.
+    case provisioning
+    /// Its postmaster starts.
+    case booting
+    /// It serves.
+    case ready
+    /// Its sessions are asked to end; no new ones.
+    case draining
+    /// Its postmaster stops.
+    case hibernating
+    /// Its last start failed.
+    case failed
+}

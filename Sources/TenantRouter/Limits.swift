@@ -1,0 +1,75 @@
+import Glibc
+import Reactor
+
+/// Every limit of the router that is no option, with its unit and its reason.
+enum Limits {
+    /// Seconds a client may take from connecting to a whole startup packet: PostgreSQL's `authentication_timeout`.
+    static let startupPacketDeadline: Duration = .seconds(60)
+    /// How long an instance may leave a connection unanswered, from connect(2) to its first ReadyForQuery. An instance
+    /// that was stopped or hangs must not hold a client for ever; crash recovery of a backend takes a second or two.
+    static let backendConnectDeadline: Duration = .seconds(15)
+    /// The pause before a connection that met `57P03` (crash recovery, a shutdown under way) is tried again.
+    static let backendRetryPause: Duration = .milliseconds(20)
+    /// How long a statement of the router's own may take: it touches two catalog rows.
+    static let administrationDeadline: Duration = .seconds(10)
+    /// How long a cancel request may take on its way to the backend, and one that hangs may occupy a session.
+    static let cancelDeadline: Duration = .seconds(10)
+    /// How long a client that was told the end may take to close: closing first could reset the connection under the
+    /// message, and the client would never read it.
+    static let lingerDeadline: Duration = .seconds(2)
+    /// How long a client may take nothing of the last bytes that wait for it after its backend has gone.
+    static let flushDeadline: Duration = .seconds(60)
+    /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every five seconds while a
+    /// statement runs (`client_connection_check_interval`).
+    static let abandonDeadline: Duration = .seconds(15)
+    /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
+    static let closingDeadline: Duration = .milliseconds(250)
+    /// The pause of a listener that ran out of descriptors or memory: clients wait in the backlog meanwhile.
+    static let acceptPause: Duration = .milliseconds(100)
+    /// Bytes a client may send ahead of ReadyForQuery; more stay in its socket. Pipelining clients send little more
+    /// than their first statements.
+    static let pipelinedBytes = 64 * 1024
+    /// The most clients without anybody having asked for a number: what an unlimited descriptor limit must not become.
+    static let mostClients = 100_000
+    /// Clients past `maxClients` that are kept until their startup packet is in, so that they read why they are refused.
+    static let refusedClients = 64
+    /// Bytes of backend messages before the first ReadyForQuery: parameters and notices of any sane server fit twice.
+    static let backendStartupBytes = 256 * 1024
+    /// Users that wait for a new database and become roles in one statement with its naming; more follow one by one.
+    static let rolesOfAClaim = 64
+    /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
+    static let workerThreads = 4
+    /// How often the logs of running instances are looked at.
+    static let housekeepingInterval: Duration = .seconds(1)
+
+    /// A client that vanished without a word holds its lease until the kernel notices: after a minute of silence it is
+    /// asked four times, ten seconds apart, and data it does not acknowledge is given up after two minutes.
+    static let clientSockets = StreamOptions(
+        noDelay: true, keepalive: .init(idle: .seconds(60), interval: .seconds(10), count: 4),
+        userTimeout: .seconds(120))
+
+    /// Descriptors of one instance: its process, its socket, what its readiness is heard by.
+    static let descriptorsPerInstance = 3
+    /// Descriptors of one session: frontend and backend.
+    static let descriptorsPerSession = 2
+    /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy, one
+    /// statement of the router's own for each instance that boots, and some slack.
+    static let descriptorsOfTheRouter = 96
+
+    /// How many clients fit into the descriptors that are left.
+    ///
+    /// - Parameters:
+    ///   - maxInstances: instances that may run at once.
+    ///   - descriptors: `RLIMIT_NOFILE` (getrlimit(2)), soft.
+    static func clientsThatFit(maxInstances: Int, descriptors: Int) -> Int {
+        (descriptors - descriptorsOfTheRouter - maxInstances * descriptorsPerInstance) / descriptorsPerSession
+            - refusedClients
+    }
+
+    /// The soft limit of open descriptors of this process.
+    static var descriptors: Int {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+        return Int(clamping: limit.rlim_cur)
+    }
+}

@@ -1,0 +1,179 @@
+import Logging
+import PostgresEmbed
+import Reactor
+import Synchronization
+import TenantPool
+
+/// A running router: one port, a PostgreSQL of its own for each database name.
+///
+/// ```swift
+/// let router = try await MultiTenantRouter.start(RouterConfiguration(port: 5432, baseDirectory: "./data"))
+/// print(await router.stats().pool.totalInstances)
+/// try await router.stop()
+/// ```
+public final class MultiTenantRouter: Sendable {
+    /// Where it listens, for people: `127.0.0.1:5432`.
+    public let address: String
+    /// The TCP port.
+    public let port: UInt16
+    /// The version of the PostgreSQL that tenants get, such as `15.18`.
+    public let postgresVersion: String
+
+    private let mailbox: Mailbox<Message>
+    private let ending: Ending
+
+    private init(_ router: borrowing Router, address: String, ending: Ending) {
+        self.address = address
+        port = router.port
+        postgresVersion = router.store.installation.version
+        mailbox = router.mailbox
+        self.ending = ending
+    }
+
+    /// Binds the addresses, opens the base directory and serves.
+    ///
+    /// - Parameters:
+    ///   - configuration: what to serve, and where.
+    ///   - progress: told what takes long: the template cluster of a fresh base directory.
+    /// - Throws: ``RouterError``. Also when the process runs as root, as which PostgreSQL refuses to run.
+    public static func start(
+        _ configuration: RouterConfiguration, progress: @escaping @Sendable (String) -> Void = { _ in }
+    ) async throws(RouterError) -> MultiTenantRouter {
+        try await start(configuration, listeners: RouterListeners.bind(configuration), progress: progress)
+    }
+
+    /// The same on addresses that were bound before.
+    public static func start(
+        _ configuration: RouterConfiguration, listeners: RouterListeners,
+        progress: @escaping @Sendable (String) -> Void = { _ in }
+    ) async throws(RouterError) -> MultiTenantRouter {
+        let startup = Startup(configuration: configuration, listeners: listeners, progress: progress)
+        let result: Result<MultiTenantRouter, RouterError> = await withCheckedContinuation { continuation in
+            startup.run { continuation.resume(returning: $0) }
+        }
+        return try result.get()
+    }
+
+    /// What it is doing at this moment; nil once it has stopped.
+    public func stats() async -> RouterStatistics? {
+        await withCheckedContinuation { continuation in
+            let isAsked = ending.unlessEnded {
+                mailbox.post(.statistics { continuation.resume(returning: $0) })
+            }
+            if !isAsked { continuation.resume(returning: nil) }
+        }
+    }
+
+    /// Stops orderly: no new clients, sessions are told `57P01`, every instance is shut down cleanly. A second call, while
+    /// the first still waits, hurries.
+    public func stop() async {
+        mailbox.post(.stop)
+        await untilStopped()
+    }
+
+    /// Waits until the router has stopped, whoever stopped it.
+    public func untilStopped() async {
+        await withCheckedContinuation { continuation in ending.onEnd { continuation.resume() } }
+    }
+
+    /// A host for connection strings that reaches this router from this machine.
+    public var exampleHost: String {
+        let host = String(address.prefix(upTo: address.lastIndex(of: ":") ?? address.endIndex))
+        let isLocal = host.hasPrefix("127.") || ["[::1]", "0.0.0.0", "[::]"].contains(host)
+        return isLocal ? "localhost" : host
+    }
+
+    /// A router's start, on the thread that then serves.
+    private final class Startup: Sendable {
+        let configuration: RouterConfiguration
+        let listeners: RouterListeners
+        let progress: @Sendable (String) -> Void
+
+        init(
+            configuration: RouterConfiguration, listeners: RouterListeners,
+            progress: @escaping @Sendable (String) -> Void
+        ) {
+            self.configuration = configuration
+            self.listeners = listeners
+            self.progress = progress
+        }
+
+        func run(_ done: @escaping @Sendable (Result<MultiTenantRouter, RouterError>) -> Void) {
+            do throws(ReactorError) {
+                _ = try Thread.start(name: "routerd") { self.serve(done) }
+            } catch {
+                done(.failure(RouterError(.environment, "cannot start a thread: \(error)")))
+            }
+        }
+
+        private func serve(_ done: (Result<MultiTenantRouter, RouterError>) -> Void) {
+            let ending = Ending()
+            do throws(RouterError) {
+                try live(ending, done)
+                // The router, its sockets included, is gone by now.
+                ending.tell()
+            } catch {
+                LineWriter.shared.flush()
+                done(.failure(error))
+            }
+        }
+
+        private func live(_ ending: Ending, _ done: (Result<MultiTenantRouter, RouterError>) -> Void)
+            throws(RouterError)
+        {
+            var router = try Router.assemble(configuration, listeners, progress: progress)
+            done(.success(MultiTenantRouter(router, address: listeners.address, ending: ending)))
+            router.run()
+            router.tearDown()
+            LineWriter.shared.flush()
+            ending.end { router.readMail() }
+        }
+    }
+}
+
+/// Tells everybody who waits for it that the router has stopped.
+final class Ending: Sendable {
+    private struct State {
+        var hasEnded = false
+        var isTold = false
+        var waiting: [@Sendable () -> Void] = []
+    }
+
+    private let state = Mutex(State())
+
+    /// Calls back at the end, at once if it was before.
+    func onEnd(_ call: @escaping @Sendable () -> Void) {
+        let isWaiting = state.withLock { state in
+            guard !state.isTold else { return false }
+            state.waiting.append(call)
+            return true
+        }
+        if !isWaiting { call() }
+    }
+
+    /// Does something that only a living router can answer; false if it is too late. What was done in time is still
+    /// answered: the end waits for it.
+    func unlessEnded(_ body: () -> Void) -> Bool {
+        state.withLock { state in
+            guard !state.hasEnded else { return false }
+            body()
+            return true
+        }
+    }
+
+    /// The router has stopped: from here on nothing is asked any more; `last` answers what was asked in time.
+    func end(last: () -> Void) {
+        state.withLock { $0.hasEnded = true }
+        last()
+    }
+
+    /// Calls everybody back who waits.
+    func tell() {
+        let waiting = state.withLock { state in
+            state.isTold = true
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for call in waiting { call() }
+    }
+}

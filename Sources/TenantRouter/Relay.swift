@@ -1,0 +1,110 @@
+import Reactor
+import TenantPool
+import WireProtocol
+
+/// Both directions of an established session. It decides on the five header bytes of a frame and lets the body stream
+/// by: what it holds is where the current frames end and how many sends are under way, never a byte of theirs.
+///
+///     frontend ── received ─▶ toBackend  ── send ─▶ backend
+///     frontend ◀─ send ────── toFrontend ◀─ received ── backend
+struct Relay: BitwiseCopyable {
+    let backend: Token
+    let instance: InstanceID
+    private var toBackend = Flow(.frontend)
+    private var toFrontend = Flow(.backend)
+    /// The tag of the frontend's last frame: `Terminate` makes the backend's end of stream an orderly one.
+    private(set) var lastFrontendTag: UInt8 = 0
+    /// The tag of the backend's last frame: a FATAL ErrorResponse is the last one before it closes.
+    private(set) var lastBackendTag: UInt8 = 0
+
+    init(backend: Token, instance: InstanceID) {
+        self.backend = backend
+        self.instance = instance
+    }
+
+    /// What to do with the bytes that were just received.
+    enum Decision {
+        /// Pass them on.
+        case forward
+        /// Pass them on, then stop reading their source until the sink has drained.
+        case forwardAndPause
+        /// They break the protocol's framing.
+        case violation(FrameViolation)
+    }
+
+    mutating func frontendReceived(_ bytes: RawSpan) -> Decision {
+        toBackend.received(bytes, lastTag: &lastFrontendTag)
+    }
+
+    mutating func backendReceived(_ bytes: RawSpan) -> Decision {
+        toFrontend.received(bytes, lastTag: &lastBackendTag)
+    }
+
+    /// A send to the backend has left. Answers whether the frontend is to be read again.
+    mutating func backendSent() -> Bool { toBackend.sent() }
+
+    /// A send to the frontend has left. Answers whether the backend is to be read again.
+    mutating func frontendSent() -> Bool { toFrontend.sent() }
+
+    /// Bytes that are sent beside the relayed ones (what the backend's startup left, an error of the router's).
+    mutating func countSendToFrontend() { toFrontend.countSend() }
+
+    /// Whether everything meant for the frontend has been handed to the kernel.
+    var frontendIsDrained: Bool { toFrontend.isDrained }
+
+    /// Whether a message of the router's own may be put in: not inside one of the backend's.
+    var isFrontendAtBoundary: Bool { toFrontend.isAtBoundary }
+
+    /// Whether the backend stopped between two messages without having said why, so that the client still has to be
+    /// told. Inside a frame nothing can be said any more, and after `Terminate` nothing needs to be.
+    var mayExplainEnd: Bool {
+        toFrontend.isAtBoundary && lastFrontendTag != Frontend.Tag.terminate
+            && lastBackendTag != Backend.Tag.errorResponse
+    }
+}
+
+/// One direction of a relay.
+struct Flow: BitwiseCopyable {
+    /// Sends under way at which the source is no longer read: with one buffer a send, a session with a slow reader holds two
+    /// buffers a direction, and no more.
+    private static let sendsInFlightLimit: UInt16 = 2
+
+    private var decoder: FrameDecoder
+    private var sendsInFlight: UInt16 = 0
+    private var isPaused = false
+
+    init(_ direction: FrameDirection) { decoder = FrameDecoder(direction) }
+
+    var isAtBoundary: Bool { decoder.isAtBoundary }
+    var isDrained: Bool { sendsInFlight == 0 }
+
+    /// Follows the frames, and counts the send that comes of them.
+    mutating func received(_ bytes: RawSpan, lastTag: inout UInt8) -> Relay.Decision {
+        var offset = 0
+        while true {
+            switch decoder.next(in: bytes, at: &offset) {
+            case .frame(let header): lastTag = header.tag
+            case .needsMore: return countSend()
+            case .violation(let violation): return .violation(violation)
+            }
+        }
+    }
+
+    @discardableResult
+    mutating func countSend() -> Relay.Decision {
+        sendsInFlight += 1
+        guard sendsInFlight >= Self.sendsInFlightLimit, !isPaused else { return .forward }
+        isPaused = true
+        return .forwardAndPause
+    }
+
+    /// Answers whether the source is to be read again.
+    mutating func sent() -> Bool {
+        // A send of the session's start, which was not counted, may be reported only now.
+        guard sendsInFlight > 0 else { return false }
+        sendsInFlight -= 1
+        guard isPaused, isDrained else { return false }
+        isPaused = false
+        return true
+    }
+}

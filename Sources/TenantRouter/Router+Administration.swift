@@ -1,0 +1,120 @@
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+import WireProtocol
+
+// The router's own statements: run one at a time for each instance, on the one connection that is kept for it.
+
+extension Router {
+    /// Creates a role that a client needs, for all its sessions that ask at once.
+    mutating func createRole(_ user: String, for session: Token, of id: InstanceID) {
+        guard let instance = instances[id] else { return roleSettled(session, .failure(.shuttingDown)) }
+        for index in instance.statements.indices {
+            guard case .role(user, sessions: let waiting) = instance.statements[index].purpose else { continue }
+            instance.statements[index].purpose = .role(user, sessions: waiting + [session])
+            return
+        }
+        let text = RouterSQL.createRole(user, privileges: store.privileges)
+        run(Statement(purpose: .role(user, sessions: [session]), text: text), on: instance)
+    }
+
+    /// One at a time: a single connection is kept for the router.
+    mutating func run(_ statement: Statement, on instance: Instance) {
+        instance.statements.append(statement)
+        runNextStatement(of: instance)
+    }
+
+    private mutating func runNextStatement(of instance: Instance) {
+        while instance.administration == nil, let socket = instance.socket, !instance.statements.isEmpty {
+            let statement = instance.statements.removeFirst()
+            do throws(ReactorError) {
+                instance.administration = try administer(instance, statement, socket)
+            } catch {
+                finished(statement, of: instance, .failure(.outOfDescriptors(error.description)))
+            }
+        }
+    }
+
+    private mutating func administer(
+        _ instance: Instance, _ statement: Statement, _ socket: InstanceSocket
+    ) throws(ReactorError) -> Administration {
+        let exchange = AdminExchange(
+            user: RouterSQL.role, database: RouterSQL.adminDatabase, statement: statement.text)
+        let connection = try reactor.connect(
+            to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
+        let deadline = reactor.deadline(
+            at: reactor.now + Limits.administrationDeadline, owner: Owner(.administrationDeadline, instance.id).raw)
+        return Administration(statement: statement, exchange: exchange, connection: connection, deadline: deadline)
+    }
+
+    mutating func administration(_ id: InstanceID, _ token: Token, _ event: consuming Event) {
+        guard let instance = instances[id], let administration = instance.administration,
+            administration.connection == token
+        else { return }
+        switch consume event {
+        case .connected:
+            reactor.send(copying: administration.exchange.opening, to: token)
+            reactor.receive(token)
+        case .received(let buffer):
+            var exchange = administration.exchange
+            let actions = buffer.withBytes { exchange.received($0) }
+            instance.administration?.exchange = exchange
+            for action in actions { perform(action, of: instance, administration) }
+        case .endOfStream: administrationEnded(instance, administration)
+        case .failed: administrationEnded(instance, administration)
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
+        }
+    }
+
+    private mutating func administrationEnded(_ instance: Instance, _ administration: Administration) {
+        var exchange = administration.exchange
+        for action in exchange.endOfStream() { perform(action, of: instance, administration) }
+    }
+
+    private mutating func perform(
+        _ action: AdminExchange.Action, of instance: Instance, _ administration: Administration
+    ) {
+        switch action {
+        case .send(let bytes): reactor.send(copying: bytes, to: administration.connection)
+        case .finished: finish(administration, of: instance, .success(()))
+        case .failed(let error): finish(administration, of: instance, .failure(error))
+        }
+    }
+
+    mutating func administrationDeadlineExpired(_ id: InstanceID) {
+        guard let instance = instances[id], let administration = instance.administration else { return }
+        finish(administration, of: instance, .failure(.notAnswering(after: Limits.administrationDeadline)))
+    }
+
+    private mutating func finish(
+        _ administration: Administration, of instance: Instance, _ result: Result<Void, ErrorMessage>
+    ) {
+        reactor.cancel(deadline: administration.deadline)
+        reactor.close(administration.connection)
+        instance.administration = nil
+        finished(administration.statement, of: instance, result)
+        runNextStatement(of: instance)
+    }
+
+    private mutating func finished(_ statement: Statement, of instance: Instance, _ result: Result<Void, ErrorMessage>)
+    {
+        if case .failure(let error) = result {
+            log.warning("a statement of the router's own failed: \(error.message)", metadata: metadata(instance))
+        }
+        switch statement.purpose {
+        case .claim: claimFinished(instance, result)
+        case .role(_, let waiting):
+            for session in waiting { roleSettled(session, result) }
+        }
+    }
+
+    /// The instance stops or has stopped: what runs on it and what waits to run has failed.
+    mutating func failStatements(of instance: Instance, because error: ErrorMessage) {
+        let waiting = instance.statements
+        instance.statements = []
+        if let administration = instance.administration { finish(administration, of: instance, .failure(error)) }
+        for statement in waiting { finished(statement, of: instance, .failure(error)) }
+    }
+}

@@ -1,0 +1,112 @@
+import Glibc
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+
+// How a router is put together, and taken apart.
+
+extension Router {
+    /// Opens everything that a router needs, in the order in which a user can understand what is wrong. Blocking: it runs
+    /// on the thread that then serves, because the reactor and every postmaster belong to that thread.
+    static func assemble(
+        _ configuration: RouterConfiguration, _ listeners: RouterListeners, progress: (String) -> Void
+    ) throws(RouterError) -> Router {
+        try configuration.validate()
+        let maxClients = try maxClients(of: configuration)
+        let store = try openStore(configuration, progress: progress)
+        do throws(ReactorError) {
+            let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
+            let workers = try WorkerPool(threads: Limits.workerThreads)
+            var router = Router(
+                configuration, maxClients: maxClients, store: store, reactor: reactor, workers: workers,
+                port: listeners.port, socketPath: listeners.unixPath)
+            try router.open(listeners)
+            return router
+        } catch {
+            store.close()
+            throw RouterError(.environment, "cannot start: \(error)")
+        }
+    }
+
+    private static func openStore(
+        _ configuration: RouterConfiguration, progress: (String) -> Void
+    ) throws(RouterError) -> ClusterStore {
+        do throws(EmbedError) {
+            let installation = try PostgresInstallation.find(binDirectory: configuration.postgresBinDirectory)
+            let store = try ClusterStore(
+                installation: installation,
+                options: ClusterStoreOptions(
+                    baseDirectory: configuration.baseDirectory, maxConnections: configuration.maxConnections,
+                    maxInstances: configuration.maxInstances))
+            configuration.logger.info("instances are confined: \(store.confinement)")
+            try store.ensureTemplate(progress: progress)
+            return store
+        } catch {
+            throw RouterError(error)
+        }
+    }
+
+    /// As many clients as were asked for, or as many as the descriptor limit leaves.
+    private static func maxClients(of configuration: RouterConfiguration) throws(RouterError) -> Int {
+        let descriptors = Limits.descriptors
+        let fitting = Limits.clientsThatFit(maxInstances: configuration.maxInstances, descriptors: descriptors)
+        guard fitting > 0 else {
+            throw RouterError(
+                .environment,
+                "the descriptor limit of \(descriptors) does not allow \(configuration.maxInstances) instances, which take "
+                    + "\(Limits.descriptorsPerInstance) each; raise it (ulimit -n) or lower --max-instances")
+        }
+        guard let wanted = configuration.maxClients else { return min(fitting, Limits.mostClients) }
+        if wanted > fitting {
+            configuration.logger.warning(
+                "--max-clients lowered from \(wanted) to \(fitting): the descriptor limit is \(descriptors) (ulimit -n)"
+            )
+        }
+        return min(wanted, fitting)
+    }
+
+    private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
+        var limits = ReactorLimits()
+        let sessions = maxClients + Limits.refusedClients
+        limits.sources =
+            Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
+            + configuration.maxInstances * Limits.descriptorsPerInstance
+        // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket whose
+        // backlog is full is tried again after a pause.
+        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 16
+        return limits
+    }
+
+    private mutating func open(_ listeners: RouterListeners) throws(ReactorError) {
+        for listener in listeners.takeAll() {
+            self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
+        }
+        if !configuration.stopSignals.isEmpty {
+            _ = try reactor.watch(signals: configuration.stopSignals, owner: Owner(.signals).raw)
+        }
+        scheduleHousekeeping()
+    }
+
+    /// After the last tick: nothing runs any more.
+    mutating func tearDown() {
+        workers.stop()
+        if let socketPath { unsafe unlink(socketPath) }
+        store.close()
+        log.info("stopped", metadata: ["sessions": "\(totals.sessions)", "instances": "\(totals.instances)"])
+    }
+}
+
+extension PoolLimits {
+    /// What the configuration says, beside the pool's own defaults.
+    init(_ configuration: RouterConfiguration) {
+        self.init()
+        maxInstances = configuration.maxInstances
+        maxConnections = configuration.maxConnections
+        queueTimeout = configuration.queueTimeout
+        idleTimeout = configuration.idleTimeout
+        // Sessions are told the end by PostgreSQL itself, which knows where a message ends: nothing is gained by waiting
+        // for them before it is told.
+        drainTimeout = .zero
+    }
+}

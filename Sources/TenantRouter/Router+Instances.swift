@@ -1,0 +1,367 @@
+import Glibc
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+import WireProtocol
+
+// What the pool decides, done: directories made, postmasters spawned, watched and stopped.
+
+extension Router {
+    /// Does what the pool has decided during the tick, in its order. What comes of it may make the pool decide more.
+    mutating func performPoolActions() {
+        guard !poolActions.isEmpty else { return }
+        var next = 0
+        while next < poolActions.count {
+            perform(poolActions[next])
+            next += 1
+        }
+        poolActions.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func perform(_ action: PoolAction) {
+        switch action {
+        case .grant(let waiter, let instance): granted(waiter, instance)
+        case .refuse(let waiter, let refusal): refused(waiter, refusal)
+        case .prepare(let id, let tenant): prepare(id, tenant)
+        case .boot(let id): boot(id)
+        case .stop(let id): stop(id)
+        case .terminateSessions(let id): terminateSessions(of: id)
+        }
+    }
+}
+
+// MARK: - Preparing
+
+extension Router {
+    private mutating func prepare(_ id: InstanceID, _ tenant: TenantName) {
+        instances[id] = Instance(id: id, tenant: tenant)
+        if retiring[tenant] != nil {
+            retiring[tenant] = id
+        } else {
+            submitPreparation(id, tenant)
+        }
+    }
+
+    private func submitPreparation(_ id: InstanceID, _ tenant: TenantName) {
+        let (store, mailbox, mayCreate) = (store, mailbox, configuration.autoProvision)
+        workers.submit {
+            mailbox.post(
+                .prepared(
+                    id,
+                    Result { () throws(EmbedError) in
+                        try store.prepare(
+                            directoryName: tenant.directoryName, databaseName: tenant.string, mayCreate: mayCreate)
+                    }))
+        }
+    }
+
+    mutating func prepared(_ id: InstanceID, _ result: Result<PreparedCluster, EmbedError>) {
+        guard let instance = instances[id] else { return }
+        switch result {
+        case .success(let cluster):
+            if cluster.created {
+                log.info("created new database", metadata: metadata(instance))
+                instance.announcesCreation = true
+            }
+            instance.phase = .prepared(cluster)
+            let actions = pool.prepared(id, now: reactor.now)
+            poolActions += actions
+            // Without a boot nobody wants it any more: the router is stopping.
+            if !actions.contains(.boot(id)) { retire(instance, cluster) }
+        case .failure(let error):
+            instances[id] = nil
+            startFailed(instance.tenant, ErrorMessage(error))
+            poolActions += pool.prepareFailed(id, error.prepareFailure, now: reactor.now)
+        }
+    }
+
+    private mutating func startFailed(_ tenant: TenantName, _ error: ErrorMessage) {
+        guard error.sqlState != .invalidCatalogName else { return }
+        startFailures[tenant] = error
+        let reasons = [error.message, error.detail].compactMap(\.self).joined(separator: "; ")
+        log.error("cannot start: \(reasons)", metadata: ["tenant": "\(tenant)"])
+    }
+}
+
+extension EmbedError {
+    /// What the pool makes of it.
+    var prepareFailure: PrepareFailure {
+        if case .absent = self { return .absent }
+        return isRetryable ? .retryable : .permanent
+    }
+}
+
+// MARK: - Booting
+
+extension Router {
+    private mutating func boot(_ id: InstanceID) {
+        guard let instance = instances[id], case .prepared(let cluster) = instance.phase else { return }
+        do {
+            let readiness = try listenForReadiness(id, cluster)
+            let (process, processID) = try spawn(cluster, id, heardBy: readiness)
+            totals.instances += 1
+            let running = Running(
+                cluster: cluster, processID: processID, spawnedAt: reactor.now, process: process,
+                readiness: readiness)
+            instance.phase = .booting(running)
+        } catch {
+            startFailed(instance.tenant, error.clientMessage)
+            retire(instance, cluster)
+            poolActions += pool.exited(id, now: reactor.now)
+        }
+    }
+
+    /// Before the spawn, so that whatever can fail has failed by then: the socket that the postmaster announces its readiness
+    /// on, or for one that announces nothing a watch on its pid file.
+    private mutating func listenForReadiness(_ id: InstanceID, _ cluster: PreparedCluster) throws -> Token {
+        let descriptor = if let socket = cluster.takeNotifySocket() { socket } else { try cluster.pidFileWatch() }
+        let readiness = try reactor.adopt(descriptor, owner: Owner(.readiness, id).raw)
+        reactor.receive(readiness)
+        return readiness
+    }
+
+    /// Nothing is left of a spawn that fails: a process that cannot be watched must not be left alone.
+    private mutating func spawn(
+        _ cluster: PreparedCluster, _ id: InstanceID, heardBy readiness: Token
+    ) throws -> (Token, Int32) {
+        do {
+            let postmaster = try store.spawn(cluster)
+            do {
+                let process = try reactor.watch(process: try postmaster.exitWatch(), owner: Owner(.process, id).raw)
+                return (process, postmaster.processID)
+            } catch {
+                postmaster.signal(SIGKILL)
+                _ = waitpid(postmaster.processID, nil, 0)
+                throw error
+            }
+        } catch {
+            reactor.close(readiness)
+            throw error
+        }
+    }
+
+    /// A datagram of the postmaster's, sd_notify(3), or a change of its pid file.
+    mutating func readiness(_ id: InstanceID, _ event: consuming Event) {
+        guard let instance = instances[id], case .booting(let running) = instance.phase,
+            case .received(let bytes) = consume event
+        else { return }
+        let message =
+            store.installation.announcesReadiness
+            ? bytes.withBytes { ReadinessMessage(parsing: $0) } : running.cluster.readiness()
+        switch message {
+        case .ready: becameReady(instance, running)
+        case .status(let status): log.debug("instance: \(status)", metadata: metadata(instance))
+        case .stopping, .ignored: break
+        }
+    }
+
+    private mutating func becameReady(_ instance: Instance, _ running: Running) {
+        do throws(EmbedError) {
+            let socket = try running.cluster.takeSocket()
+            guard let claim = running.cluster.claim else { return serve(instance, running, socket) }
+            instance.phase = .claiming(running, socket)
+            let roles = users(waitingFor: instance.tenant)
+            run(
+                Statement(
+                    purpose: .claim, text: RouterSQL.claim(claim, roles: roles, privileges: store.privileges)),
+                on: instance)
+        } catch {
+            startFailed(instance.tenant, ErrorMessage(error))
+            startLadder(instance, running)
+        }
+    }
+
+    /// The database bears its name; the journal that says so is removed behind the client's back, because doing it again
+    /// would change nothing.
+    mutating func claimFinished(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
+        guard case .claiming(let running, let socket) = instance.phase else { return }
+        switch result {
+        case .success:
+            let (store, log, cluster, metadata) = (store, log, running.cluster, metadata(instance))
+            workers.submit {
+                do throws(EmbedError) {
+                    try store.finishClaim(cluster)
+                } catch {
+                    log.warning("the claim's journal stays until the next boot: \(error.message)", metadata: metadata)
+                }
+            }
+            serve(instance, running, socket)
+        case .failure(let error):
+            startFailed(instance.tenant, error)
+            startLadder(instance, running)
+        }
+    }
+
+    /// Clients may enter.
+    private mutating func serve(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
+        instance.phase = .serving(running, socket)
+        startFailures[instance.tenant] = nil
+        var metadata = metadata(instance)
+        metadata["pid"] = "\(running.processID)"
+        metadata["boot"] = "\((reactor.now - running.spawnedAt).inMilliseconds) ms"
+        log.info("instance is ready", metadata: metadata)
+        poolActions += pool.ready(instance.id, now: reactor.now)
+    }
+
+    /// The users that are to be roles before the first of them enters.
+    private mutating func users(waitingFor tenant: TenantName) -> [String] {
+        var users: Set<String> = []
+        forEachSession { router, session in
+            guard case .arriving(let arrival, _) = router.sessions[session].stage, arrival.tenant == tenant else {
+                return
+            }
+            users.insert(arrival.user)
+        }
+        return users.sorted().prefix(Limits.rolesOfAClaim).map(\.self)
+    }
+}
+
+// MARK: - Stopping
+
+extension Router {
+    private mutating func stop(_ id: InstanceID) {
+        guard let instance = instances[id] else { return }
+        switch instance.phase {
+        case .booting(let running), .claiming(let running, _), .serving(let running, _): startLadder(instance, running)
+        case .preparing, .prepared, .stopping: break
+        }
+    }
+
+    /// The router's own connection first: PostgreSQL would wait for it.
+    private mutating func startLadder(_ instance: Instance, _ running: Running) {
+        var ladder = StopLadder()
+        let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
+        instance.phase = .stopping(running, ladder)
+        failStatements(of: instance, because: .instanceStopped(instance.tenant.string))
+        take(step, instance, running)
+    }
+
+    private mutating func take(_ step: StopLadder.Step, _ instance: Instance, _ running: Running) {
+        reactor.signal(step.signal, process: running.process)
+        arm(running, instance.id, at: step.deadline)
+    }
+
+    /// Somebody lost patience.
+    mutating func hurryInstances() {
+        for instance in instances.values {
+            guard case .stopping(let running, var ladder) = instance.phase, let step = ladder.hurry(now: reactor.now)
+            else {
+                continue
+            }
+            instance.phase = .stopping(running, ladder)
+            take(step, instance, running)
+        }
+    }
+
+    mutating func instanceDeadlineExpired(_ id: InstanceID) {
+        guard let instance = instances[id], let running = instance.running else { return }
+        running.deadline = nil
+        guard case .stopping(_, var ladder) = instance.phase else { return }
+        let step = ladder.expired(now: reactor.now)
+        instance.phase = .stopping(running, ladder)
+        log.warning("instance does not stop: sending signal \(step.signal)", metadata: metadata(instance))
+        take(step, instance, running)
+    }
+
+    /// The postmaster has exited and is reaped.
+    mutating func process(_ id: InstanceID, _ event: consuming Event) {
+        guard case .exited(let status) = consume event, let instance = instances[id], let running = instance.running
+        else {
+            return
+        }
+        reactor.close(running.process)
+        reactor.close(running.readiness)
+        disarm(running)
+        logExit(instance, running, status)
+        failStatements(of: instance, because: .instanceStopped(instance.tenant.string))
+        retire(instance, running.cluster)
+        poolActions += pool.exited(id, now: reactor.now)
+    }
+
+    private mutating func logExit(_ instance: Instance, _ running: Running, _ status: ExitStatus) {
+        var metadata = metadata(instance)
+        metadata["status"] = "\(status)"
+        switch instance.phase {
+        case .stopping: log.info("instance has stopped", metadata: metadata)
+        case .booting, .claiming:
+            let line = running.cluster.log.lastLine()
+            startFailed(instance.tenant, .bootFailed(instance.tenant, lastLine: line, log: running.cluster.log.path))
+        case .serving:
+            if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
+            log.error("instance died", metadata: metadata)
+        case .preparing, .prepared: break
+        }
+    }
+
+    /// What is left of an instance is looked after by a worker; only then is the next one prepared in its directory.
+    private mutating func retire(_ instance: Instance, _ cluster: PreparedCluster) {
+        instances[instance.id] = nil
+        let (store, mailbox, tenant) = (store, mailbox, instance.tenant)
+        retiring[tenant] = .some(nil)
+        workers.submit {
+            store.retire(cluster)
+            mailbox.post(.retired(tenant))
+        }
+    }
+
+    mutating func retired(_ tenant: TenantName) {
+        guard let next = retiring.removeValue(forKey: tenant) ?? nil else { return }
+        submitPreparation(next, tenant)
+    }
+
+    /// The instance is gone, or about to be. Established sessions hear it from their backends (PostgreSQL sends `57P01`
+    /// itself where it still can); those that are being connected hear it here.
+    private mutating func terminateSessions(of id: InstanceID) {
+        forEachSession { router, session in router.instanceStopped(session, id) }
+    }
+
+    private mutating func arm(_ running: Running, _ id: InstanceID, at time: Duration) {
+        disarm(running)
+        running.deadline = reactor.deadline(at: time, owner: Owner(.instanceDeadline, id).raw)
+    }
+
+    private mutating func disarm(_ running: Running) {
+        if let deadline = running.deadline { reactor.cancel(deadline: deadline) }
+        running.deadline = nil
+    }
+}
+
+extension Router {
+    /// Keeps the logs of running instances within their bound.
+    mutating func keepHouse() {
+        scheduleHousekeeping()
+        forgetStartFailures()
+        let logs = instances.values.compactMap { $0.running?.cluster.log }
+        guard !logs.isEmpty, !isTrimmingLogs else { return }
+        isTrimmingLogs = true
+        workers.submit { [mailbox] in
+            for log in logs { log.trim() }
+            mailbox.post(.logsTrimmed)
+        }
+    }
+
+    /// A failure is kept for as long as clients may be refused because of it.
+    private mutating func forgetStartFailures() {
+        guard !startFailures.isEmpty else { return }
+        let pool = pool
+        startFailures = startFailures.filter { pool.state(of: $0.key) != .cold }
+    }
+
+    mutating func scheduleHousekeeping() {
+        _ = reactor.deadline(at: reactor.now + Limits.housekeepingInterval, owner: Owner(.housekeeping).raw)
+    }
+
+    func metadata(_ instance: Instance) -> Logger.Metadata { ["tenant": "\(instance.tenant)"] }
+}
+
+extension Error {
+    /// What a client is told of it.
+    fileprivate var clientMessage: ErrorMessage {
+        switch self {
+        case let error as EmbedError: ErrorMessage(error)
+        case let error as ReactorError: .outOfDescriptors("\(error)")
+        default: .outOfDescriptors("\(self)")
+        }
+    }
+}

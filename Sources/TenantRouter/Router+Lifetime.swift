@@ -1,0 +1,84 @@
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+
+// The router's own life: what it is told from other threads and by signals, and how it ends.
+
+/// What other threads tell the router.
+enum Message: Sendable {
+    case prepared(InstanceID, Result<PreparedCluster, EmbedError>)
+    case retired(TenantName)
+    case logsTrimmed
+    case stop
+    case statistics(@Sendable (RouterStatistics) -> Void)
+}
+
+extension Router {
+    enum Lifetime {
+        case serving
+        /// No new clients; instances stop.
+        case stopping
+        /// As before, and somebody lost patience.
+        case hurrying
+        /// The last clients read their last message.
+        case closing
+    }
+
+    mutating func readMail() {
+        for message in mailbox.drain() {
+            switch message {
+            case .prepared(let id, let result): prepared(id, result)
+            case .retired(let tenant): retired(tenant)
+            case .logsTrimmed: isTrimmingLogs = false
+            case .stop: stop()
+            case .statistics(let reply): reply(statistics)
+            }
+        }
+    }
+
+    mutating func signalled(_ event: consuming Event) {
+        guard case .signalled(let number) = consume event else { return }
+        log.info("signal \(number) received")
+        stop()
+    }
+
+    var isHurried: Bool {
+        switch lifetime {
+        case .hurrying: true
+        case .serving, .stopping, .closing: false
+        }
+    }
+
+    /// The first time orderly: no new clients, instances told to stop, their sessions told by them. The second time in a
+    /// hurry.
+    private mutating func stop() {
+        switch lifetime {
+        case .serving:
+            lifetime = .stopping
+            log.info("stopping", metadata: ["sessions": "\(sessions.count)", "instances": "\(instances.count)"])
+            for listener in listeners { reactor.close(listener) }
+            poolActions += pool.shutDown(now: reactor.now)
+        case .stopping:
+            lifetime = .hurrying
+            log.warning("stopping in a hurry")
+            hurryInstances()
+        case .hurrying, .closing: break
+        }
+    }
+
+    /// Once the last instance is gone, clients get a moment to read their last message.
+    mutating func considerClosing() {
+        switch lifetime {
+        case .serving: break
+        case .stopping, .hurrying:
+            guard instances.isEmpty, pool.isEmpty else { return }
+            lifetime = .closing
+            _ = reactor.deadline(at: reactor.now + Limits.closingDeadline, owner: Owner(.closing).raw)
+            forEachSession { router, session in router.routerStopped(session) }
+            considerClosing()
+        case .closing:
+            if sessions.count == 0 { isDone = true }
+        }
+    }
+}

@@ -1,0 +1,507 @@
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+import WireProtocol
+
+// What sessions decide, done. Each function takes one fact to its session and does the action that comes back.
+
+// MARK: - Accepting
+
+extension Router {
+    mutating func listener(_ listener: Token, _ event: consuming Event) {
+        switch consume event {
+        case .accepted(let descriptor): accepted(descriptor)
+        case .failed(let error): pauseAccepting(because: error)
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
+        }
+    }
+
+    private mutating func accepted(_ descriptor: consuming Descriptor) {
+        // Past the last place there is no room even for an error message; the descriptor closes with this scope.
+        guard case .serving = lifetime, let session = sessions.insert(Session(number: totals.sessions + 1)) else {
+            return
+        }
+        totals.sessions += 1
+        do throws(ReactorError) {
+            let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
+            sessions[session].accepted(frontend)
+            reactor.configure(frontend, Limits.clientSockets)
+            arm(session, after: Limits.startupPacketDeadline)
+            reactor.receive(frontend)
+        } catch {
+            log.warning("client dropped: \(error)")
+            _ = sessions.remove(session)
+        }
+    }
+
+    /// Out of descriptors or memory: clients wait in the backlog until some are free again, and nothing spins.
+    private mutating func pauseAccepting(because error: Errno) {
+        guard acceptPause == nil else { return }
+        log.warning("not accepting for a moment: \(error)")
+        acceptPause = reactor.deadline(at: reactor.now + Limits.acceptPause, owner: Owner(.acceptPause).raw)
+    }
+
+    mutating func resumeAccepting() {
+        acceptPause = nil
+        guard case .serving = lifetime else { return }
+        for listener in listeners { reactor.receive(listener) }
+    }
+}
+
+// MARK: - The frontend
+
+extension Router {
+    mutating func frontend(_ session: Token, _ event: consuming Event) {
+        switch consume event {
+        case .received(let buffer): frontendReceived(session, buffer)
+        case .sent: perform(session, sessions[session].frontendSent())
+        case .endOfStream: perform(session, sessions[session].frontendEnded())
+        case .failed: perform(session, sessions[session].frontendFailed())
+        case .closed: descriptorClosed(session)
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
+        }
+    }
+
+    private mutating func frontendReceived(_ session: Token, _ buffer: consuming Buffer) {
+        let action = buffer.withBytes { sessions[session].frontendReceived($0) }
+        switch action {
+        case .forward(let backend):
+            reactor.send(buffer, to: backend)
+        case .forwardAndPause(let backend):
+            reactor.disarm(sessions[session].frontend)
+            reactor.send(buffer, to: backend)
+        case .none: break
+        case .declineEncryption: reactor.send(copying: Backend.encryptionRefused, to: sessions[session].frontend)
+        case .admit(let packet, let pipelined): admit(session, packet, pipelined: pipelined)
+        case .cancel(let key): cancel(session, key)
+        case .reject(let rejection): reject(session, rejection)
+        case .stopReading: reactor.disarm(sessions[session].frontend)
+        case .terminate(let relay, let error): terminate(session, relay, error)
+        }
+    }
+
+    private mutating func perform(_ session: Token, _ action: Session.FrontendGoneAction) {
+        switch action {
+        case .none: break
+        case .close: close(session)
+        case .leaveQueue:
+            poolActions += pool.waiterLeft(waiter(session), now: reactor.now)
+            close(session)
+        case .returnLease(let instance):
+            returnLease(of: instance)
+            close(session)
+        case .giveUp(let attempt):
+            reactor.close(attempt.backend)
+            returnLease(of: attempt.lease.instance)
+            close(session)
+        case .abandon(let backend):
+            abandon(session, backend)
+        case .finishBackend(let backend):
+            reactor.finish(backend)
+        }
+    }
+
+    private mutating func perform(_ session: Token, _ action: Session.FrontendSentAction) {
+        switch action {
+        case .none: break
+        case .readBackend(let backend): reactor.receive(backend)
+        case .keepFlushing: arm(session, after: Limits.flushDeadline)
+        case .linger: linger(session)
+        case .close: close(session)
+        }
+    }
+}
+
+// MARK: - Arriving
+
+extension Router {
+    /// The startup packet is in: it names the tenant, and from here on the pool knows the client.
+    private mutating func admit(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
+        disarmDeadline(session)
+        guard sessions.count <= maxClients else { return reject(session, .tooManyClients(limit: maxClients)) }
+        sessions[session].label.address = reactor.peer(of: sessions[session].frontend).map { "\($0)" } ?? ""
+        guard packet.user != RouterSQL.role else { return reject(session, .reservedRole(packet.user)) }
+        let name: TenantName
+        do throws(ErrorMessage) {
+            name = try TenantName(chosenBy: packet)
+        } catch {
+            return reject(session, error)
+        }
+        sessions[session].label.tenant = name.string
+        sessions[session].label.user = packet.user
+        sessions[session].admitted(Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined))
+        poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
+    }
+
+    /// The pool's answer is yes.
+    mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
+        guard let session = queued(waiter) else { return returnLease(of: instance) }
+        let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
+        sessions[session].granted(lease)
+        connect(session, lease)
+    }
+
+    /// The pool's answer is no.
+    mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
+        guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
+        let failure = startFailures[arrival.tenant]
+        reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
+    }
+
+    /// Connects a backend under a lease that is held already.
+    private mutating func connect(_ session: Token, _ lease: Lease) {
+        guard let socket = instances[lease.instance]?.socket else { return instanceStopped(session, lease.instance) }
+        guard reactor.now < lease.giveUpAt else {
+            returnLease(of: lease.instance)
+            return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
+        }
+        do throws(ReactorError) {
+            let backend = try reactor.connect(
+                to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
+            sessions[session].connecting(Attempt(lease: lease, backend: backend))
+            arm(session, at: lease.giveUpAt)
+        } catch {
+            returnLease(of: lease.instance)
+            reject(session, .outOfDescriptors(error.description))
+        }
+    }
+
+    /// The role that a client needs has been looked after, for better or worse.
+    mutating func roleSettled(_ session: Token, _ result: Result<Void, ErrorMessage>) {
+        guard sessions.contains(session) else { return }
+        switch result {
+        case .success: reconnect(session)
+        case .failure(let error): roleFailed(session, error)
+        }
+    }
+
+    private mutating func reconnect(_ session: Token) {
+        guard let lease = sessions[session].roleSettled() else { return }
+        connect(session, lease)
+    }
+
+    /// PostgreSQL's answer to the client stands where PostgreSQL refused the router too; what kept the router from asking is
+    /// said otherwise.
+    private mutating func roleFailed(_ session: Token, _ error: ErrorMessage) {
+        guard let (answer, lease) = sessions[session].roleFailed() else { return }
+        if instances[lease.instance]?.socket == nil { return instanceStopped(session, lease.instance) }
+        returnLease(of: lease.instance)
+        switch error.sqlState {
+        case .tooManyConnections, .cannotConnectNow: reject(session, error)
+        default: dismiss(session, with: answer)
+        }
+    }
+}
+
+// MARK: - The backend
+
+extension Router {
+    mutating func backend(_ session: Token, _ token: Token, _ event: consuming Event) {
+        switch consume event {
+        case .received(let buffer): backendReceived(session, token, buffer)
+        case .sent: if sessions[session].backendSent() { reactor.receive(sessions[session].frontend) }
+        case .connected:
+            let packet = sessions[session].backendConnected()
+            reactor.send(copying: packet, to: token)
+            reactor.receive(token)
+        case .endOfStream: perform(session, sessions[session].backendEnded(), token)
+        case .failed: perform(session, sessions[session].backendEnded(), token)
+        case .closed: descriptorClosed(session)
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
+        }
+    }
+
+    private mutating func backendReceived(_ session: Token, _ token: Token, _ buffer: consuming Buffer) {
+        let action = buffer.withBytes { sessions[session].backendReceived($0) }
+        switch action {
+        case .forward:
+            reactor.send(buffer, to: sessions[session].frontend)
+        case .forwardAndPause(let backend):
+            reactor.disarm(backend)
+            reactor.send(buffer, to: sessions[session].frontend)
+        case .none, .issueKey, .open, .settleRole, .pause, .refuse, .reject, .terminate:
+            perform(session, action)
+        }
+    }
+
+    /// What a backend's startup, or its end, asks for: rare beside relayed bytes.
+    private mutating func perform(_ session: Token, _ action: Session.BackendReceivedAction) {
+        switch action {
+        case .none, .forward, .forwardAndPause: break
+        case .issueKey(let key, let instance):
+            let issued = cancelKeys.issue(for: key, of: instance, session: session.slot)
+            perform(session, sessions[session].keyIssued(issued))
+        case .open(let attempt, let arrival, let startup, let ready):
+            open(session, attempt, arrival, startup, ready: ready)
+        case .settleRole(let attempt, let user):
+            reactor.close(attempt.backend)
+            disarmDeadline(session)
+            createRole(user, for: session, of: attempt.lease.instance)
+        case .pause(let attempt): pause(session, attempt)
+        case .refuse(let answer, let attempt):
+            reactor.close(attempt.backend)
+            returnLease(of: attempt.lease.instance)
+            dismiss(session, with: answer)
+        case .reject(let error, let attempt):
+            reactor.close(attempt.backend)
+            returnLease(of: attempt.lease.instance)
+            reject(session, error)
+        case .terminate(let relay):
+            log.warning("a backend's frames are broken; its session ends", metadata: metadata(session))
+            abandon(session, relay.backend)
+        }
+    }
+
+    /// ReadyForQuery: the client gets what the backend said so far in one piece, and the relay begins.
+    private mutating func open(
+        _ session: Token, _ attempt: Attempt, _ arrival: Arrival, _ startup: BackendStartup, ready: [UInt8]
+    ) {
+        disarmDeadline(session)
+        var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
+        var answer = startup.answer
+        if let instance = instances[attempt.lease.instance], instance.announcesCreation {
+            instance.announcesCreation = false
+            answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
+        }
+        if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
+            reactor.close(attempt.backend)
+            returnLease(of: attempt.lease.instance)
+            return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
+        }
+        reactor.send(copying: answer + ready, to: sessions[session].frontend)
+        sessions[session].opened(relay)
+        log.debug("session opened", metadata: metadata(session))
+        reactor.receive(sessions[session].frontend)
+        if !arrival.pipelined.isEmpty { relayPipelined(session, arrival.pipelined) }
+    }
+
+    /// What the client sent ahead of ReadyForQuery, now that there is somebody to read it.
+    private mutating func relayPipelined(_ session: Token, _ bytes: [UInt8]) {
+        switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
+        case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
+        case .terminate(let relay, let error): terminate(session, relay, error)
+        case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading: break
+        }
+    }
+
+    /// The instance is recovering, or closed the connection unasked: the client waits a moment for another try.
+    private mutating func pause(_ session: Token, _ attempt: Attempt) {
+        reactor.close(attempt.backend)
+        arm(session, at: min(reactor.now + Limits.backendRetryPause, attempt.lease.giveUpAt))
+    }
+
+    private mutating func perform(_ session: Token, _ action: Session.BackendEndedAction, _ backend: Token) {
+        reactor.close(backend)
+        switch action {
+        case .none: break
+        case .pause(let attempt): pause(session, attempt)
+        case .flush(let relay, let explain):
+            if explain {
+                reactor.send(
+                    copying: ErrorMessage.instanceStopped(sessions[session].label.tenant).errorResponse(),
+                    to: sessions[session].frontend)
+            }
+            reactor.finish(sessions[session].frontend)
+            reactor.receive(sessions[session].frontend)
+            arm(session, after: Limits.flushDeadline)
+            returnLease(of: relay.instance)
+        case .linger(let relay):
+            reactor.finish(sessions[session].frontend)
+            returnLease(of: relay.instance)
+            linger(session)
+        case .close(let relay):
+            returnLease(of: relay.instance)
+            close(session)
+        case .closeCancel: close(session)
+        case .returnLease(let instance):
+            returnLease(of: instance)
+            close(session)
+        }
+    }
+}
+
+extension Router {
+    /// The instance of this session, if it is this one, is gone or about to be.
+    mutating func instanceStopped(_ session: Token, _ id: InstanceID) {
+        switch sessions[session].instanceStopped(id) {
+        case .none: break
+        case .requeue(let tenant, closing: let backend):
+            if let backend { reactor.close(backend) }
+            returnLease(of: id)
+            disarmDeadline(session)
+            poolActions += pool.leaseRequested(waiter(session), for: tenant, now: reactor.now)
+        case .reject(closing: let backend):
+            if let backend { reactor.close(backend) }
+            returnLease(of: id)
+            reject(session, .instanceStopped(sessions[session].label.tenant))
+        }
+    }
+}
+
+extension Router {
+    /// Every session, one after the other, while they change.
+    mutating func forEachSession(_ body: (inout Router, Token) -> Void) {
+        var slot: UInt32 = 0
+        while let session = sessions.first(from: slot) {
+            body(&self, session)
+            slot = session.slot + 1
+        }
+    }
+
+    /// The router is about to end: who has not become a session gets no more than the end of the stream.
+    mutating func routerStopped(_ session: Token) {
+        guard case .awaitingStartup = sessions[session].stage else { return }
+        sessions[session].closed()
+        close(session)
+    }
+}
+
+// MARK: - Cancel requests
+
+extension Router {
+    /// A right key is carried to its backend; a wrong one vanishes, as in PostgreSQL, and nobody learns which it was.
+    private mutating func cancel(_ session: Token, _ key: CancelKey) {
+        guard let target = cancelKeys.target(of: key), let socket = instances[target.instance]?.socket else {
+            sessions[session].closed()
+            return close(session)
+        }
+        do throws(ReactorError) {
+            let backend = try reactor.connect(
+                to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
+            sessions[session].cancelStarted(Cancellation(backend: backend, key: target.key))
+            arm(session, after: Limits.cancelDeadline)
+        } catch {
+            sessions[session].closed()
+            close(session)
+        }
+    }
+}
+
+// MARK: - Endings
+
+extension Router {
+    /// The client reads why it gets no session, and then the end of the stream.
+    mutating func reject(_ session: Token, _ error: ErrorMessage) { reject(session, Rejection(error)) }
+
+    private mutating func reject(_ session: Token, _ rejection: Rejection) {
+        log.debug("client refused: \(rejection.reason)", metadata: metadata(session))
+        dismiss(session, with: rejection.bytes)
+    }
+
+    private mutating func dismiss(_ session: Token, with bytes: [UInt8]) {
+        if !bytes.isEmpty { reactor.send(copying: bytes, to: sessions[session].frontend) }
+        reactor.finish(sessions[session].frontend)
+        sessions[session].rejected()
+        linger(session)
+    }
+
+    /// The client broke the framing in the middle of its session: nothing after that can be understood.
+    private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
+        log.warning("client breaks the protocol: \(error.message)", metadata: metadata(session))
+        if relay.isFrontendAtBoundary { reactor.send(copying: error.errorResponse(), to: sessions[session].frontend) }
+        reactor.finish(sessions[session].frontend)
+        reactor.receive(sessions[session].frontend)
+        drain(session, relay.backend)
+    }
+
+    /// The client has gone and the backend learns it; the lease stays until the backend has gone too, so that the instance
+    /// never holds more connections than the pool counts.
+    private mutating func abandon(_ session: Token, _ backend: Token) {
+        reactor.close(sessions[session].frontend)
+        drain(session, backend)
+    }
+
+    /// Nothing of this backend is wanted any more; it has a while to notice.
+    private mutating func drain(_ session: Token, _ backend: Token) {
+        reactor.finish(backend)
+        reactor.receive(backend)
+        arm(session, after: Limits.abandonDeadline)
+    }
+
+    /// Gives the client the time to read its last message: closing with unread bytes would reset the connection under it.
+    private mutating func linger(_ session: Token) {
+        reactor.receive(sessions[session].frontend)
+        arm(session, after: Limits.lingerDeadline)
+    }
+
+    private mutating func returnLease(of instance: InstanceID) {
+        poolActions += pool.leaseReturned(instance, now: reactor.now)
+    }
+
+    private mutating func close(_ session: Token) {
+        disarmDeadline(session)
+        reactor.close(sessions[session].frontend)
+    }
+
+    private mutating func descriptorClosed(_ session: Token) {
+        sessions[session].openDescriptors -= 1
+        guard sessions[session].openDescriptors == 0 else { return }
+        reap(session)
+    }
+
+    /// The one place where sessions end.
+    private mutating func reap(_ session: Token) {
+        log.debug("session closed", metadata: metadata(session))
+        disarmDeadline(session)
+        cancelKeys.revoke(session: session.slot)
+        _ = sessions.remove(session)
+    }
+}
+
+// MARK: - Deadlines and names
+
+extension Router {
+    mutating func sessionDeadlineExpired(_ session: Token) {
+        switch sessions[session].deadlineExpired() {
+        case .none: break
+        case .close: close(session)
+        case .closeCancel(let backend):
+            reactor.close(backend)
+            close(session)
+        case .reconnect(let lease): connect(session, lease)
+        case .closeBackend(let backend, let instance):
+            reactor.close(backend)
+            returnLease(of: instance)
+            close(session)
+        case .giveUp(let attempt):
+            reactor.close(attempt.backend)
+            returnLease(of: attempt.lease.instance)
+            reject(session, .notAnswering(after: Limits.backendConnectDeadline))
+        }
+    }
+
+    private mutating func arm(_ session: Token, after wait: Duration) { arm(session, at: reactor.now + wait) }
+
+    private mutating func arm(_ session: Token, at time: Duration) {
+        disarmDeadline(session)
+        sessions[session].deadline = reactor.deadline(at: time, owner: Owner(.sessionDeadline, slot: session.slot).raw)
+    }
+
+    private mutating func disarmDeadline(_ session: Token) {
+        guard let deadline = sessions[session].deadline else { return }
+        reactor.cancel(deadline: deadline)
+        sessions[session].deadline = nil
+    }
+
+    private func waiter(_ session: Token) -> WaiterID { WaiterID(session.raw) }
+
+    /// The session that still waits for this answer; a client may have left in the same tick.
+    private func queued(_ waiter: WaiterID) -> Token? {
+        let token = Token(raw: waiter.raw)
+        guard sessions.contains(token), case .arriving(_, .queued) = sessions[token].stage else { return nil }
+        return token
+    }
+
+    func metadata(_ session: Token) -> Logger.Metadata {
+        let label = sessions[session].label
+        var metadata: Logger.Metadata = ["session": "\(sessions[session].number)"]
+        if !label.tenant.isEmpty { metadata["tenant"] = "\(label.tenant)" }
+        if !label.user.isEmpty { metadata["user"] = "\(label.user)" }
+        if !label.address.isEmpty { metadata["address"] = "\(label.address)" }
+        return metadata
+    }
+}

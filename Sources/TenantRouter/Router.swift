@@ -1,0 +1,122 @@
+import Glibc
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+import WireProtocol
+
+/// Everything that lives on the reactor's thread: sessions, instances, the pool, and the tick that moves them.
+///
+/// `Router+Sessions.swift` does what sessions decide, `Router+Instances.swift` what the pool decides.
+struct Router: ~Copyable {
+    let configuration: RouterConfiguration
+    let limits: PoolLimits
+    let maxClients: Int
+    let store: ClusterStore
+    let workers: WorkerPool
+    let mailbox: Mailbox<Message>
+    let log: Logger
+    let port: UInt16
+    /// Where the Unix socket is, to be removed at the end.
+    let socketPath: String?
+
+    var reactor: Reactor
+    var pool: TenantPool
+    var sessions: Slab<Session>
+    var instances: [InstanceID: Instance] = [:]
+    /// Tenants whose last instance is being tidied up after, each with the instance that waits for it.
+    var retiring: [TenantName: InstanceID?] = [:]
+    var cancelKeys = CancelKeys()
+    /// What went wrong with a tenant's last start, for the clients that are refused because of it.
+    var startFailures: [TenantName: ErrorMessage] = [:]
+    var lifetime: Lifetime = .serving
+    var isDone = false
+    /// A worker that hangs must not be given the same work again every second.
+    var isTrimmingLogs = false
+    var acceptPause: Token?
+    var totals = Totals()
+
+    var listeners: [Token] = []
+    /// What the pool has decided in this tick and is not done yet.
+    var poolActions: [PoolAction] = []
+    private var poolDeadline: (at: Duration, token: Token)?
+
+    /// What the router has done since it started.
+    struct Totals {
+        var sessions: UInt64 = 0
+        var instances: UInt64 = 0
+    }
+
+    init(
+        _ configuration: RouterConfiguration, maxClients: Int, store: ClusterStore, reactor: consuming Reactor,
+        workers: WorkerPool, port: UInt16, socketPath: String?
+    ) {
+        self.configuration = configuration
+        self.limits = PoolLimits(configuration)
+        self.maxClients = maxClients
+        self.store = store
+        self.workers = workers
+        self.port = port
+        self.socketPath = socketPath
+        self.log = configuration.logger
+        self.mailbox = Mailbox(doorbell: reactor.doorbell)
+        self.reactor = reactor
+        self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
+        self.sessions = Slab(capacity: maxClients + Limits.refusedClients)
+    }
+}
+
+// MARK: - The tick
+
+extension Router {
+    /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next deadline.
+    mutating func run() {
+        while !isDone {
+            reactor.wait()
+            while let completion = reactor.next() { dispatch(completion) }
+            performPoolActions()
+            schedulePool()
+            considerClosing()
+        }
+    }
+
+    private mutating func dispatch(_ completion: consuming Completion) {
+        let owner = Owner(raw: completion.owner)
+        let token = completion.token
+        switch owner.role {
+        case .frontend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            frontend(session, completion.takeEvent())
+        case .backend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            backend(session, token, completion.takeEvent())
+        case .sessionDeadline:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            sessionDeadlineExpired(session)
+        case .doorbell: readMail()
+        case .listener: listener(token, completion.takeEvent())
+        case .acceptPause: resumeAccepting()
+        case .process: process(owner.instance, completion.takeEvent())
+        case .readiness: readiness(owner.instance, completion.takeEvent())
+        case .instanceDeadline: instanceDeadlineExpired(owner.instance)
+        case .administration: administration(owner.instance, token, completion.takeEvent())
+        case .administrationDeadline: administrationDeadlineExpired(owner.instance)
+        case .poolDeadline: poolDeadlineExpired()
+        case .housekeeping: keepHouse()
+        case .signals: signalled(completion.takeEvent())
+        case .closing: isDone = true
+        }
+    }
+
+    private mutating func schedulePool() {
+        let next = pool.nextDeadline
+        guard next != poolDeadline?.at else { return }
+        if let armed = poolDeadline { reactor.cancel(deadline: armed.token) }
+        poolDeadline = next.map { ($0, reactor.deadline(at: $0, owner: Owner(.poolDeadline).raw)) }
+    }
+
+    private mutating func poolDeadlineExpired() {
+        poolDeadline = nil
+        poolActions += pool.timePassed(now: reactor.now)
+    }
+}

@@ -1,0 +1,112 @@
+public import Logging
+import PostgresEmbed
+
+/// Everything a router can be told. Each member is one row of the options table in `README.md`, where the flag and the
+/// environment variable of the same meaning stand; the executable knows no other way in.
+public struct RouterConfiguration: Sendable {
+    /// The TCP port to listen on, 1…65535; 0 lets the kernel choose a free one, which `MultiTenantRouter.port` tells.
+    public var port: UInt16
+    /// The address to listen on: a numeric IPv4 or IPv6 address, or `localhost` for both loopback addresses.
+    public var host: String
+    /// Where the tenants' data directories stand, one below this for each; made if it is absent.
+    public var baseDirectory: String
+    /// Whether connecting to an unknown name creates the tenant; otherwise the client gets `3D000`.
+    public var autoProvision: Bool
+    /// How many instances may run at once, those being made or started included.
+    public var maxInstances: Int
+    /// How many sessions one instance serves at once; more wait in its queue. One connection more is kept for the
+    /// router's own statements.
+    public var maxConnections: Int
+    /// How many clients the whole router holds at once; `nil` takes what the descriptor limit allows.
+    public var maxClients: Int?
+    /// How long a client waits for an instance before it gets `53300`.
+    public var queueTimeout: Duration
+    /// How long an instance stays up without a session before it hibernates; zero keeps it up for good.
+    public var idleTimeout: Duration
+    /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
+    public var socketDirectory: String?
+    /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
+    public var postgresBinDirectory: String?
+    /// Whether an address that is not loopback is accepted although nobody is asked for a password.
+    public var allowRemoteWithoutAuthentication: Bool
+    /// Signals that stop the router: the first orderly, the second in a hurry. The caller has blocked them in every
+    /// thread (sigprocmask(2)); a program that handles its own signals leaves this empty and calls `stop()`.
+    public var stopSignals: [Int32]
+    /// Where log lines go. One line an event worth knowing, none per query.
+    public var logger: Logger
+
+    /// Every value has the default that the options table gives.
+    public init(
+        port: UInt16 = 5432,
+        host: String = "127.0.0.1",
+        baseDirectory: String = "./data",
+        autoProvision: Bool = true,
+        maxInstances: Int = 100,
+        maxConnections: Int = 40,
+        maxClients: Int? = nil,
+        queueTimeout: Duration = .seconds(30),
+        idleTimeout: Duration = .seconds(300),
+        socketDirectory: String? = nil,
+        postgresBinDirectory: String? = nil,
+        allowRemoteWithoutAuthentication: Bool = false,
+        stopSignals: [Int32] = [],
+        logger: Logger = Logger(label: "routerd")
+    ) {
+        self.port = port
+        self.host = host
+        self.baseDirectory = baseDirectory
+        self.autoProvision = autoProvision
+        self.maxInstances = maxInstances
+        self.maxConnections = maxConnections
+        self.maxClients = maxClients
+        self.queueTimeout = queueTimeout
+        self.idleTimeout = idleTimeout
+        self.socketDirectory = socketDirectory
+        self.postgresBinDirectory = postgresBinDirectory
+        self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
+        self.stopSignals = stopSignals
+        self.logger = logger
+    }
+
+    /// Far below PostgreSQL's own bound of 262143, and far above what one machine serves.
+    private static let mostConnections = 10_000
+    /// Five processes each: more than any kernel has process ids for.
+    private static let mostInstances = 500_000
+
+    /// Looks whether a router could start with these values, without touching anything: each value for itself, and whether there
+    /// is a PostgreSQL.
+    ///
+    /// - Throws: ``RouterError`` of the kind `configuration` that names the first impossible value, or of the kind
+    ///   `environment` for what the machine lacks.
+    public func check() throws(RouterError) {
+        try validate()
+        do throws(EmbedError) {
+            _ = try PostgresInstallation.find(binDirectory: postgresBinDirectory)
+        } catch {
+            throw RouterError(error)
+        }
+    }
+
+    /// - Throws: ``RouterError`` of the kind `configuration` that names the first value that cannot be served with.
+    func validate() throws(RouterError) {
+        let counts = [
+            ("--max-instances (ROUTERD_MAX_INSTANCES)", maxInstances),
+            ("--max-connections (ROUTERD_MAX_CONNECTIONS)", maxConnections),
+            ("--max-clients (ROUTERD_MAX_CLIENTS)", maxClients ?? 1),
+        ]
+        for (name, count) in counts where count < 1 {
+            throw RouterError(.configuration, "\(name) is \(count), and must be at least 1")
+        }
+        guard maxConnections <= Self.mostConnections, maxInstances <= Self.mostInstances else {
+            throw RouterError(
+                .configuration,
+                "--max-connections must be at most \(Self.mostConnections), and --max-instances at most \(Self.mostInstances)"
+            )
+        }
+        guard queueTimeout > .zero else {
+            throw RouterError(
+                .configuration, "--queue-timeout is 0, and must be more: a new database takes a moment to make")
+        }
+        guard !baseDirectory.isEmpty else { throw RouterError(.configuration, "--dir is empty") }
+    }
+}

@@ -1,0 +1,122 @@
+import Glibc
+import Reactor
+import Synchronization
+
+/// The bound addresses of a router that is about to serve. They are made first, because a program started by root gives
+/// root up between binding and serving.
+public final class RouterListeners: Sendable {
+    /// Where the TCP listeners are bound, for messages: `127.0.0.1:5432`.
+    public let address: String
+    /// The TCP port, also where the configuration left its choice to the kernel.
+    public let port: UInt16
+    let unixPath: String?
+    /// Owned from here on: closed with the object unless a router takes them.
+    private let descriptors: Mutex<[CInt]>
+
+    /// Binds what the configuration asks for.
+    ///
+    /// - Throws: ``RouterError`` with the kind `configuration` for an address that is not loopback, unless that is allowed
+    ///   explicitly, and `listener` for one that is taken or not this machine's.
+    public static func bind(_ configuration: RouterConfiguration) throws(RouterError) -> RouterListeners {
+        let addresses = try addresses(configuration)
+        guard let head = addresses.first else {
+            throw RouterError(.listener, "the host \(configuration.host) has no address")
+        }
+        let first = try listen(on: head)
+        let port = SocketAddress.local(of: first)?.port ?? configuration.port
+        let unixPath = configuration.socketDirectory.map { "\($0)/.s.PGSQL.\(port)" }
+        let listeners = RouterListeners(address: "\(head.with(port: port))", port: port, unixPath: unixPath)
+        listeners.own(first)
+        // The other family of `localhost`, on the port that the first one got. A machine without IPv6 serves without.
+        for other in addresses.dropFirst() {
+            if let descriptor = try listenWherePossible(on: other.with(port: port)) { listeners.own(descriptor) }
+        }
+        if let unixPath { listeners.own(try listen(on: .unix(path: unixPath))) }
+        return listeners
+    }
+
+    private init(address: String, port: UInt16, unixPath: String?) {
+        self.address = address
+        self.port = port
+        self.unixPath = unixPath
+        descriptors = Mutex([])
+    }
+
+    deinit {
+        let unclaimed = takeAll()
+        for number in unclaimed { _ = Descriptor(owning: number) }
+        if !unclaimed.isEmpty, let unixPath { unsafe unlink(unixPath) }
+    }
+
+    private func own(_ descriptor: consuming Descriptor) {
+        let number = descriptor.release()
+        descriptors.withLock { $0.append(number) }
+    }
+
+    /// Gives the listening descriptors away, to be owned one by one.
+    func takeAll() -> [CInt] {
+        descriptors.withLock { numbers in
+            defer { numbers = [] }
+            return numbers
+        }
+    }
+
+    private static func addresses(_ configuration: RouterConfiguration) throws(RouterError) -> [SocketAddress] {
+        let found: [SocketAddress]
+        do throws(ResolutionError) {
+            found = try SocketAddress.resolve(host: configuration.host, port: configuration.port)
+        } catch {
+            throw RouterError(.listener, "cannot listen on \(configuration.host): \(error)")
+        }
+        guard configuration.allowRemoteWithoutAuthentication || found.allSatisfy(\.isLoopback) else {
+            throw RouterError(
+                .configuration,
+                "\(configuration.host) is not a loopback address, and nobody is asked for a password: whoever reaches it "
+                    + "would own every database; listen on 127.0.0.1, or insist with --allow-remote-without-authentication"
+            )
+        }
+        return found
+    }
+
+    private static func listenWherePossible(on address: SocketAddress) throws(RouterError) -> Descriptor? {
+        do throws(ListenError) {
+            return try Listener.stream(on: address)
+        } catch {
+            if case .addressNotAvailable = error { return nil }
+            throw RouterError(.listener, "cannot listen on \(address): \(error.explanation)")
+        }
+    }
+
+    private static func listen(on address: SocketAddress) throws(RouterError) -> Descriptor {
+        do throws(ListenError) {
+            return try Listener.stream(on: address)
+        } catch {
+            throw RouterError(.listener, "cannot listen on \(address): \(error.explanation)")
+        }
+    }
+}
+
+extension SocketAddress {
+    fileprivate func with(port: UInt16) -> SocketAddress {
+        switch self {
+        case .ipv4(let address, port: _): .ipv4(address: address, port: port)
+        case .ipv6(let high, let low, let scope, port: _): .ipv6(high: high, low: low, scope: scope, port: port)
+        case .unix: self
+        }
+    }
+}
+
+extension ListenError {
+    /// What happened and what to do about it.
+    fileprivate var explanation: String {
+        switch self {
+        case .addressInUse: "the address is in use by another program; stop it, or choose another --port"
+        case .permissionDenied:
+            "not permitted; ports below 1024 need root, and a socket needs a directory that can be written"
+        case .addressNotAvailable: "this machine does not have that address"
+        case .unusablePath: "the path is longer than 107 bytes, or its directory does not exist"
+        case .pathTaken: "something that is not a socket is in the way"
+        case .system(_, let call, let errno): "\(call): \(errno)"
+        }
+    }
+}

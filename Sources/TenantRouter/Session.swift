@@ -1,0 +1,513 @@
+import Reactor
+import TenantPool
+import WireProtocol
+
+/// One frontend and its backend, from accept to close. Events are past facts; each returns what is to be done about it,
+/// and `Router` does it.
+///
+///     awaitingStartup ─ startup packet ─▶ arriving ─ ReadyForQuery ─▶ relaying ─ backend ended ─▶ flushing ─▶ lingering
+///            │                               │                           │ ╲                                     │
+///            │                               │                           │  frontendEnded ── backend ended ──────┤
+///      cancel request                    refused                 frontend failed                                 │
+///            ▼                               ▼                           ▼                                       ▼
+///        cancelling ────────────────────▶ lingering ──────────────▶ abandoning ── backend ended ────────────▶ closed
+///
+/// Within `arriving`:
+///
+///     queued ─ lease ─▶ connecting ─▶ startingUp ─ 28000 ─▶ awaitingRole ─ created ─▶ connecting
+///                            ▲ ╰─ 57P03, refused ─▶ pausing ─╯
+struct Session {
+    /// Counts from 1; log lines carry it.
+    let number: UInt64
+    /// Known as soon as the reactor has taken the accepted descriptor.
+    private(set) var frontend = Token(raw: 0)
+    /// Who is at the other end, for log lines and listings. No decision depends on it.
+    var label = SessionLabel()
+    /// The one deadline that runs for this session.
+    var deadline: Token?
+    /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
+    var openDescriptors = 1
+    private(set) var stage: Stage = .awaitingStartup(StartupReader())
+
+    /// The stages before the relay live in boxes: the relay is entered once and then moved with every message.
+    enum Stage {
+        indirect case awaitingStartup(StartupReader)
+        /// The client has named its tenant and gets a backend.
+        indirect case arriving(Arrival, Progress)
+        case relaying(Relay)
+        /// The client has sent its last byte; what the backend still answers goes to it.
+        case frontendEnded(Relay)
+        /// The backend has gone; its last bytes are on their way to the client.
+        case flushing(Relay, then: Flushed)
+        indirect case cancelling(Cancellation)
+        /// The client was told the end and is given the time to read it.
+        case lingering
+        /// The client has gone; the lease is returned when the backend has gone too.
+        case abandoning(backend: Token, InstanceID)
+        case closed
+    }
+
+    enum Progress {
+        case queued
+        case connecting(Attempt)
+        case startingUp(Attempt, BackendStartup)
+        /// The instance was not ready for a connection; the next try is a moment away.
+        case pausing(Lease)
+        /// PostgreSQL does not know the client's role; `refusal` is what it said.
+        case awaitingRole(Lease, refusal: [UInt8])
+    }
+
+    /// What follows when the last bytes have left.
+    enum Flushed { case linger, close }
+
+    init(number: UInt64) { self.number = number }
+
+    mutating func accepted(_ frontend: Token) { self.frontend = frontend }
+}
+
+/// A client that wants a session with a tenant.
+struct Arrival {
+    let packet: StartupPacket
+    let tenant: TenantName
+    let user: String
+    /// What the client sent behind its startup packet: it goes to the backend behind ReadyForQuery.
+    var pipelined: [UInt8]
+    /// Whether a missing role was dealt with already: a second `28000` is PostgreSQL's own answer.
+    var roleIsSettled = false
+    /// Whether an instance stopped under this client before it had a session: it is given another one once.
+    var isRequeued = false
+}
+
+/// The right to an instance, while a backend is being connected.
+struct Lease {
+    let instance: InstanceID
+    /// When the client is told that the instance does not answer.
+    let giveUpAt: Duration
+}
+
+/// One connection that is being made under a lease.
+struct Attempt {
+    let lease: Lease
+    let backend: Token
+}
+
+/// A cancel request on its way to the backend that it means.
+struct Cancellation {
+    let backend: Token
+    let key: CancelKey
+}
+
+/// What log lines and listings say of a session.
+struct SessionLabel {
+    var address = ""
+    var tenant = ""
+    var user = ""
+}
+
+// MARK: - The frontend's facts
+
+extension Session {
+    enum FrontendReceivedAction {
+        case none
+        /// One byte: neither TLS nor GSS encryption is offered.
+        case declineEncryption
+        case admit(StartupPacket, pipelined: [UInt8])
+        case cancel(CancelKey)
+        case reject(Rejection)
+        /// The client sends more ahead than is kept for it: it is not read until the relay begins.
+        case stopReading
+        case forward(Token)
+        case forwardAndPause(Token)
+        /// The frames are broken in the middle of the relay.
+        case terminate(Relay, ErrorMessage)
+    }
+
+    mutating func frontendReceived(_ bytes: RawSpan) -> FrontendReceivedAction {
+        switch stage {
+        case .relaying(var relay):
+            let decision = relay.frontendReceived(bytes)
+            stage = .relaying(relay)
+            switch decision {
+            case .forward: return .forward(relay.backend)
+            case .forwardAndPause: return .forwardAndPause(relay.backend)
+            case .violation(let violation):
+                stage = .abandoning(backend: relay.backend, relay.instance)
+                return .terminate(relay, violation.error)
+            }
+        case .awaitingStartup(var reader):
+            reader.append(bytes)
+            let action = Self.read(&reader)
+            stage = .awaitingStartup(reader)
+            return action
+        case .arriving(var arrival, let progress):
+            unsafe bytes.withUnsafeBytes { unsafe arrival.pipelined.append(contentsOf: $0) }
+            stage = .arriving(arrival, progress)
+            return arrival.pipelined.count > Limits.pipelinedBytes ? .stopReading : .none
+        case .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed:
+            return .none
+        }
+    }
+
+    private static func read(_ reader: inout StartupReader) -> FrontendReceivedAction {
+        switch reader.next() {
+        case .needsMore: .none
+        case .packet(.sslRequest), .packet(.gssEncRequest): .declineEncryption
+        case .packet(.cancel(let key)): .cancel(key)
+        case .packet(.startup(let packet)): .admit(packet, pipelined: reader.takeLeftover())
+        case .violation(let violation): .reject(Rejection(violation))
+        }
+    }
+
+    enum FrontendGoneAction {
+        case none
+        /// Nothing but the client's own descriptor depends on it.
+        case close
+        case leaveQueue
+        case returnLease(InstanceID)
+        /// Its backend has not answered yet.
+        case giveUp(Attempt)
+        /// The backend reads the end of stream too; what it still says is discarded until it has gone.
+        case abandon(Token)
+        /// The backend reads the end of stream too, and may still answer what was asked before.
+        case finishBackend(Token)
+    }
+
+    /// The client has sent its last byte. Before the relay that means it has lost interest.
+    mutating func frontendEnded() -> FrontendGoneAction {
+        switch stage {
+        case .relaying(let relay):
+            stage = .frontendEnded(relay)
+            return .finishBackend(relay.backend)
+        case .flushing(let relay, then: _):
+            stage = .flushing(relay, then: .close)
+            return .none
+        case .frontendEnded:
+            return .none
+        case .awaitingStartup, .arriving, .cancelling, .lingering, .abandoning, .closed:
+            return frontendFailed()
+        }
+    }
+
+    /// The client's connection is broken in both directions.
+    mutating func frontendFailed() -> FrontendGoneAction {
+        switch stage {
+        case .relaying(let relay), .frontendEnded(let relay):
+            stage = .abandoning(backend: relay.backend, relay.instance)
+            return .abandon(relay.backend)
+        case .arriving(_, .connecting(let attempt)):
+            stage = .closed
+            return .giveUp(attempt)
+        case .arriving(_, .startingUp(let attempt, _)):
+            stage = .abandoning(backend: attempt.backend, attempt.lease.instance)
+            return .abandon(attempt.backend)
+        case .arriving(_, .pausing(let lease)), .arriving(_, .awaitingRole(let lease, refusal: _)):
+            stage = .closed
+            return .returnLease(lease.instance)
+        case .arriving(_, .queued):
+            stage = .closed
+            return .leaveQueue
+        case .awaitingStartup, .flushing, .lingering:
+            stage = .closed
+            return .close
+        case .cancelling, .abandoning, .closed:
+            // A cancel request is carried out although its sender did not wait.
+            return .none
+        }
+    }
+
+    enum FrontendSentAction {
+        case none
+        case readBackend(Token)
+        /// The client takes its last bytes, but has not taken them all.
+        case keepFlushing
+        /// The last bytes have left.
+        case linger
+        case close
+    }
+
+    mutating func frontendSent() -> FrontendSentAction {
+        switch stage {
+        case .relaying(var relay):
+            let resumes = relay.frontendSent()
+            stage = .relaying(relay)
+            return resumes ? .readBackend(relay.backend) : .none
+        case .frontendEnded(var relay):
+            let resumes = relay.frontendSent()
+            stage = .frontendEnded(relay)
+            return resumes ? .readBackend(relay.backend) : .none
+        case .flushing(var relay, then: let next):
+            _ = relay.frontendSent()
+            stage = .flushing(relay, then: next)
+            return relay.frontendIsDrained ? flushed(next) : .keepFlushing
+        case .awaitingStartup, .arriving, .cancelling, .lingering, .abandoning, .closed:
+            return .none
+        }
+    }
+
+    private mutating func flushed(_ next: Flushed) -> FrontendSentAction {
+        switch next {
+        case .linger:
+            stage = .lingering
+            return .linger
+        case .close:
+            stage = .closed
+            return .close
+        }
+    }
+}
+
+// MARK: - The lease's facts
+
+extension Session {
+    /// The startup packet named a tenant; a lease was asked for.
+    mutating func admitted(_ arrival: Arrival) { stage = .arriving(arrival, .queued) }
+
+    /// A cancel request with a right key is on its way to its backend.
+    mutating func cancelStarted(_ cancellation: Cancellation) {
+        stage = .cancelling(cancellation)
+        openDescriptors += 1
+    }
+
+    /// The pool's answer is yes.
+    mutating func granted(_ lease: Lease) {
+        guard case .arriving(let arrival, .queued) = stage else { return }
+        stage = .arriving(arrival, .pausing(lease))
+    }
+
+    /// Under a lease, a backend is being connected.
+    mutating func connecting(_ attempt: Attempt) {
+        guard case .arriving(let arrival, _) = stage else { return }
+        stage = .arriving(arrival, .connecting(attempt))
+        openDescriptors += 1
+    }
+
+    /// The role exists now. Whether it did before cannot be told from here, as another session may have been quicker, so
+    /// the client is connected once more: if it is refused again, that is PostgreSQL's own answer.
+    ///
+    /// - Returns: the lease to connect under; nil for a client that does not wait for its role any more.
+    mutating func roleSettled() -> Lease? {
+        guard case .arriving(var arrival, .awaitingRole(let lease, refusal: _)) = stage else { return nil }
+        arrival.roleIsSettled = true
+        stage = .arriving(arrival, .pausing(lease))
+        return lease
+    }
+
+    /// The role could not be created.
+    ///
+    /// - Returns: PostgreSQL's answer to the client, and the lease; nil for a client that does not wait for its role any more.
+    func roleFailed() -> (refusal: [UInt8], Lease)? {
+        guard case .arriving(_, .awaitingRole(let lease, let refusal)) = stage else { return nil }
+        return (refusal, lease)
+    }
+
+    /// The client was sent the reason and that nothing more will come.
+    mutating func rejected() { stage = .lingering }
+
+    /// Nothing is owed to the client any more.
+    mutating func closed() { stage = .closed }
+}
+
+// MARK: - The backend's facts
+
+extension Session {
+    /// The connection stands: answers what the backend is to be sent, the startup packet as it came or a cancel request.
+    mutating func backendConnected() -> [UInt8] {
+        switch stage {
+        case .arriving(let arrival, .connecting(let attempt)):
+            stage = .arriving(arrival, .startingUp(attempt, BackendStartup()))
+            return arrival.packet.bytes
+        case .cancelling(let cancellation):
+            return Frontend.cancelRequest(cancellation.key)
+        case .awaitingStartup, .arriving, .relaying, .frontendEnded, .flushing, .lingering, .abandoning, .closed:
+            return []
+        }
+    }
+
+    enum BackendReceivedAction {
+        case none
+        case forward
+        case forwardAndPause(Token)
+        /// The backend's key must be replaced; `keyIssued` goes on from there.
+        case issueKey(CancelKey, of: InstanceID)
+        case open(Attempt, Arrival, BackendStartup, ready: [UInt8])
+        case settleRole(Attempt, user: String)
+        case pause(Attempt)
+        case refuse([UInt8], Attempt)
+        case reject(ErrorMessage, Attempt)
+        case terminate(Relay)
+    }
+
+    mutating func backendReceived(_ bytes: RawSpan) -> BackendReceivedAction {
+        switch stage {
+        case .relaying(var relay):
+            let decision = relay.backendReceived(bytes)
+            stage = .relaying(relay)
+            return follow(decision, of: relay)
+        case .frontendEnded(var relay):
+            let decision = relay.backendReceived(bytes)
+            stage = .frontendEnded(relay)
+            return follow(decision, of: relay)
+        case .arriving(let arrival, .startingUp(let attempt, var startup)):
+            startup.append(bytes)
+            return digest(&startup, arrival, attempt)
+        case .arriving, .awaitingStartup, .flushing, .cancelling, .lingering, .abandoning, .closed:
+            return .none
+        }
+    }
+
+    private mutating func follow(_ decision: Relay.Decision, of relay: Relay) -> BackendReceivedAction {
+        switch decision {
+        case .forward: return .forward
+        case .forwardAndPause: return .forwardAndPause(relay.backend)
+        case .violation:
+            stage = .abandoning(backend: relay.backend, relay.instance)
+            return .terminate(relay)
+        }
+    }
+
+    /// The client's own key is made.
+    mutating func keyIssued(_ key: CancelKey) -> BackendReceivedAction {
+        guard case .arriving(let arrival, .startingUp(let attempt, var startup)) = stage else { return .none }
+        startup.answer(withKey: key)
+        return digest(&startup, arrival, attempt)
+    }
+
+    private mutating func digest(
+        _ startup: inout BackendStartup, _ arrival: Arrival, _ attempt: Attempt
+    ) -> BackendReceivedAction {
+        let outcome = startup.next()
+        stage = .arriving(arrival, .startingUp(attempt, startup))
+        switch outcome {
+        case .needsMore:
+            return .none
+        case .keyReceived(let key):
+            return .issueKey(key, of: attempt.lease.instance)
+        case .ready(let ready):
+            return .open(attempt, arrival, startup, ready: ready)
+        case .refused(let error) where error.sqlState == .cannotConnectNow:
+            stage = .arriving(arrival, .pausing(attempt.lease))
+            return .pause(attempt)
+        case .refused(let error) where error.sqlState == .invalidAuthorization && !arrival.roleIsSettled:
+            stage = .arriving(arrival, .awaitingRole(attempt.lease, refusal: startup.answer))
+            return .settleRole(attempt, user: arrival.user)
+        case .refused:
+            return .refuse(startup.answer, attempt)
+        case .violation(let what):
+            return .reject(.backendViolation(what), attempt)
+        }
+    }
+
+    /// The relay begins.
+    mutating func opened(_ relay: Relay) { stage = .relaying(relay) }
+
+    enum BackendEndedAction {
+        case none
+        /// The instance closed a connection that was not ready yet.
+        case pause(Attempt)
+        /// The lease goes back; the client gets what is still on its way, after an explanation if nobody gave one.
+        case flush(Relay, explain: Bool)
+        /// The lease goes back; the client has been handed everything.
+        case linger(Relay)
+        case close(Relay)
+        case closeCancel
+        case returnLease(InstanceID)
+    }
+
+    mutating func backendEnded() -> BackendEndedAction {
+        switch stage {
+        case .arriving(let arrival, .connecting(let attempt)), .arriving(let arrival, .startingUp(let attempt, _)):
+            stage = .arriving(arrival, .pausing(attempt.lease))
+            return .pause(attempt)
+        case .relaying(var relay):
+            let explains = relay.mayExplainEnd
+            if explains { relay.countSendToFrontend() }
+            stage = relay.frontendIsDrained ? .lingering : .flushing(relay, then: .linger)
+            return relay.frontendIsDrained ? .linger(relay) : .flush(relay, explain: explains)
+        case .frontendEnded(let relay):
+            stage = relay.frontendIsDrained ? .closed : .flushing(relay, then: .close)
+            return relay.frontendIsDrained ? .close(relay) : .flush(relay, explain: false)
+        case .cancelling:
+            stage = .closed
+            return .closeCancel
+        case .abandoning(_, let instance):
+            stage = .closed
+            return .returnLease(instance)
+        case .arriving, .awaitingStartup, .flushing, .lingering, .closed:
+            return .none
+        }
+    }
+
+    /// A send to the backend has left: answers whether the frontend is to be read again.
+    mutating func backendSent() -> Bool {
+        guard case .relaying(var relay) = stage else { return false }
+        let resumes = relay.backendSent()
+        stage = .relaying(relay)
+        return resumes
+    }
+}
+
+extension Session {
+    enum InstanceStoppedAction {
+        case none
+        /// Nothing has been said to the client yet: it waits for the tenant's next instance. The lease goes back.
+        case requeue(TenantName, closing: Token?)
+        /// It waited for the next one already. The lease goes back.
+        case reject(closing: Token?)
+    }
+
+    /// An instance is gone or about to be. An established session hears it from its backend.
+    mutating func instanceStopped(_ instance: InstanceID) -> InstanceStoppedAction {
+        switch stage {
+        case .arriving(let arrival, .connecting(let attempt)), .arriving(let arrival, .startingUp(let attempt, _)):
+            attempt.lease.instance == instance ? lostInstance(arrival, closing: attempt.backend) : .none
+        case .arriving(let arrival, .pausing(let lease)), .arriving(let arrival, .awaitingRole(let lease, refusal: _)):
+            lease.instance == instance ? lostInstance(arrival, closing: nil) : .none
+        case .arriving(_, .queued), .awaitingStartup, .relaying, .frontendEnded, .flushing, .cancelling, .lingering,
+            .abandoning, .closed:
+            .none
+        }
+    }
+
+    private mutating func lostInstance(_ arrival: Arrival, closing backend: Token?) -> InstanceStoppedAction {
+        guard !arrival.isRequeued else { return .reject(closing: backend) }
+        var arrival = arrival
+        arrival.isRequeued = true
+        stage = .arriving(arrival, .queued)
+        return .requeue(arrival.tenant, closing: backend)
+    }
+}
+
+// MARK: - Time
+
+extension Session {
+    enum DeadlineExpiredAction {
+        case none
+        case close
+        case closeCancel(Token)
+        case reconnect(Lease)
+        case giveUp(Attempt)
+        /// The backend does not notice that its client has gone.
+        case closeBackend(Token, InstanceID)
+    }
+
+    mutating func deadlineExpired() -> DeadlineExpiredAction {
+        deadline = nil
+        switch stage {
+        case .awaitingStartup, .lingering, .flushing:
+            stage = .closed
+            return .close
+        case .cancelling(let cancellation):
+            stage = .closed
+            return .closeCancel(cancellation.backend)
+        case .arriving(_, .pausing(let lease)):
+            return .reconnect(lease)
+        case .arriving(_, .connecting(let attempt)), .arriving(_, .startingUp(let attempt, _)):
+            return .giveUp(attempt)
+        case .abandoning(let backend, let instance):
+            stage = .closed
+            return .closeBackend(backend, instance)
+        case .arriving, .relaying, .frontendEnded, .closed:
+            return .none
+        }
+    }
+}

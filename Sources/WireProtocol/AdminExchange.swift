@@ -1,0 +1,183 @@
+/// The router's own SQL on a connection of its own: connect, run statements by the simple protocol, gather what comes,
+/// terminate.
+///
+/// The instance trusts whoever reaches its socket, so any request for a password is a failure. What it sends is not
+/// trusted: a frame and the sum of all rows are bounded.
+public struct AdminExchange: Sendable {
+    /// What to do next, in order.
+    public enum Action: Sendable, Equatable {
+        /// Write these bytes.
+        case send([UInt8])
+        /// All statements were executed; the rows of all of them, a null as nil. Close the connection.
+        case finished([[String?]])
+        /// They were not, or nobody knows. Close the connection.
+        case failed(ErrorMessage)
+    }
+
+    /// The most that all rows together, and the longest frame, may have, in bytes: far more than a catalog lookup has,
+    /// far less than a tenant would need to hurt the router.
+    public static let answerLimit = 1 << 20
+
+    private enum State {
+        case authenticating
+        case startingUp
+        case querying
+        case done
+    }
+
+    /// Gathered while querying; beside the state, or every row would copy the rows before it.
+    private struct Answer {
+        var rows: [[String?]] = []
+        var byteCount = 0
+        var error: ErrorMessage?
+    }
+
+    /// The StartupMessage to send first.
+    public let opening: [UInt8]
+    private let statement: String
+    private var frames = FrameAssembler(.backend, limit: Self.answerLimit)
+    private var state = State.authenticating
+    private var answer = Answer()
+
+    /// An exchange that will run `statement`, which may be several, as one implicit transaction.
+    public init(user: String, database: String, statement: String) {
+        self.opening = Frontend.startupMessage(
+            user: user, database: database, parameters: [("application_name", "routerd")])
+        self.statement = statement
+    }
+
+    /// True once `.finished` or `.failed` was returned; whatever comes later is ignored.
+    public var isDone: Bool {
+        switch state {
+        case .done: true
+        case .authenticating, .startingUp, .querying: false
+        }
+    }
+
+    /// The instance sent something.
+    public mutating func received(_ bytes: RawSpan) -> [Action] {
+        guard !isDone else { return [] }
+        frames.append(bytes)
+        var actions: [Action] = []
+        while !isDone {
+            switch frames.next() {
+            case .needsMore: return actions
+            case .frame(let frame): actions += frameReceived(frame)
+            case .violation(let violation): actions += fail(violation.error)
+            }
+        }
+        return actions
+    }
+
+    /// The instance closed the connection.
+    public mutating func endOfStream() -> [Action] {
+        guard !isDone else { return [] }
+        state = .done
+        return [.failed(ErrorMessage(.connectionFailure, "the instance closed the connection before it answered"))]
+    }
+
+    private mutating func frameReceived(_ frame: Frame) -> [Action] {
+        switch frame.tag {
+        // These may come at any time and say nothing about the statement.
+        case Backend.Tag.noticeResponse, Backend.Tag.parameterStatus, Backend.Tag.notificationResponse: return []
+        case Backend.Tag.errorResponse: return errorReceived(ErrorMessage(parsing: frame.body))
+        default: break
+        }
+        switch state {
+        case .authenticating: return authenticationReceived(frame)
+        case .startingUp: return startupAnswerReceived(frame)
+        case .querying: return queryAnswerReceived(frame)
+        case .done: return []
+        }
+    }
+
+    private mutating func authenticationReceived(_ frame: Frame) -> [Action] {
+        guard frame.tag == Backend.Tag.authentication,
+            let request = Backend.AuthenticationRequest(parsing: frame.body)
+        else { return unexpected(frame) }
+        guard request == .ok else {
+            return fail(
+                ErrorMessage(
+                    .invalidAuthorization, "the instance asks the router for authentication (code \(request.code))"))
+        }
+        state = .startingUp
+        return []
+    }
+
+    private mutating func startupAnswerReceived(_ frame: Frame) -> [Action] {
+        switch frame.tag {
+        case Backend.Tag.backendKeyData: return []
+        case Backend.Tag.readyForQuery:
+            state = .querying
+            return [.send(Frontend.query(statement))]
+        default: return unexpected(frame)
+        }
+    }
+
+    private mutating func queryAnswerReceived(_ frame: Frame) -> [Action] {
+        switch frame.tag {
+        case Backend.Tag.rowDescription, Backend.Tag.commandComplete, Backend.Tag.emptyQueryResponse: return []
+        case Backend.Tag.dataRow: return rowReceived(frame)
+        case Backend.Tag.readyForQuery:
+            state = .done
+            return [.send(Frontend.terminate), answer.error.map(Action.failed) ?? .finished(answer.rows)]
+        default: return unexpected(frame)
+        }
+    }
+
+    private mutating func rowReceived(_ frame: Frame) -> [Action] {
+        guard let row = Self.values(of: frame.body) else { return unexpected(frame) }
+        answer.byteCount += frame.bytes.count
+        guard answer.byteCount <= Self.answerLimit else {
+            return fail(
+                ErrorMessage(
+                    .programLimitExceeded, "the instance's answer is too long",
+                    detail: "The router reads at most \(Self.answerLimit) bytes of rows."))
+        }
+        answer.rows.append(row)
+        return []
+    }
+
+    /// An error while a statement runs is followed by ReadyForQuery; before that, and when it is fatal, by the end.
+    private mutating func errorReceived(_ error: ErrorMessage?) -> [Action] {
+        guard let error else {
+            return fail(ErrorMessage(.protocolViolation, "the instance sent an error that can't be read"))
+        }
+        switch (state, error.severity) {
+        case (.querying, .error):
+            answer.error = error
+            return []
+        default: return fail(error)
+        }
+    }
+
+    private mutating func unexpected(_ frame: Frame) -> [Action] {
+        let tag = Unicode.Scalar(frame.tag)
+        return fail(ErrorMessage(.protocolViolation, "unexpected message \"\(tag)\" from the instance"))
+    }
+
+    private mutating func fail(_ error: ErrorMessage) -> [Action] {
+        state = .done
+        return [.send(Frontend.terminate), .failed(error)]
+    }
+
+    /// DataRow: a count of columns, then for each its length, −1 for a null, and its bytes.
+    private static func values(of body: ArraySlice<UInt8>) -> [String?]? {
+        var rest = body
+        guard let high = rest.popFirst(), let low = rest.popFirst() else { return nil }
+        var row: [String?] = []
+        for _ in 0..<(Int(high) << 8 | Int(low)) {
+            guard rest.count >= 4 else { return nil }
+            let length = Int32(bitPattern: rest.bigEndianWord(at: rest.startIndex))
+            rest = rest.dropFirst(4)
+            if length == -1 {
+                row.append(nil)
+                continue
+            }
+            guard length >= 0, rest.count >= Int(length) else { return nil }
+            row.append(String(decoding: rest.prefix(Int(length)), as: UTF8.self))
+            rest = rest.dropFirst(Int(length))
+        }
+        return rest.isEmpty ? row : nil
+    }
+}

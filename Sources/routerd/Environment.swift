@@ -1,0 +1,75 @@
+import ArgumentParser
+import Glibc
+
+/// The environment's half of the options table: every flag has a variable of the same name.
+enum Environment {
+    /// The value for an option: the flag if it was given, else the variable, else the default.
+    ///
+    /// - Parameters:
+    ///   - flag: what the command line gave.
+    ///   - name: the variable, `ROUTERD_…`.
+    ///   - fallback: the default.
+    static func value<Value: ExpressibleByArgument>(_ flag: Value?, _ name: String, default fallback: Value) throws
+        -> Value
+    {
+        try value(flag, name) ?? fallback
+    }
+
+    /// The same for an option without a default.
+    static func value<Value: ExpressibleByArgument>(_ flag: Value?, _ name: String) throws -> Value? {
+        if let flag { return flag }
+        guard let text = text(of: name) else { return nil }
+        guard let value = Value(argument: text) else {
+            throw Failure.usage("the environment variable \(name) has the value \"\(text)\", which is not valid for it")
+        }
+        return value
+    }
+
+    private static func text(of name: String) -> String? {
+        guard let value = unsafe getenv(name) else { return nil }
+        let text = unsafe String(cString: value)
+        return text.isEmpty ? nil : text
+    }
+}
+
+/// A span of time as people write it: `500ms`, `30s`, `5m`, `1h`; a bare number means seconds.
+struct Span: ExpressibleByArgument {
+    let duration: Duration
+
+    static func seconds(_ seconds: Int) -> Span { Span(duration: .seconds(seconds)) }
+
+    private init(duration: Duration) { self.duration = duration }
+
+    init?(argument: String) {
+        let digits = argument.prefix { $0.isASCII && $0.isNumber }
+        // A year of milliseconds fits many times over; what does not fit ten digits is a slip of the finger.
+        guard !digits.isEmpty, digits.count <= 10, let count = Int(digits) else { return nil }
+        switch argument.dropFirst(digits.count) {
+        case "ms": duration = .milliseconds(count)
+        case "s", "": duration = .seconds(count)
+        case "m", "min": duration = .seconds(count * 60)
+        case "h": duration = .seconds(count * 3600)
+        default: return nil
+        }
+    }
+}
+
+/// A switch as a variable has it.
+enum Switch: String, ExpressibleByArgument {
+    case on, off
+
+    init?(argument: String) {
+        switch argument.lowercased() {
+        case "on", "true", "yes", "1": self = .on
+        case "off", "false", "no", "0": self = .off
+        default: return nil
+        }
+    }
+
+    var isOn: Bool {
+        switch self {
+        case .on: true
+        case .off: false
+        }
+    }
+}

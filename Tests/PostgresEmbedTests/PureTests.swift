@@ -1,0 +1,210 @@
+import Glibc
+import Reactor
+import Testing
+
+@testable import PostgresEmbed
+
+@Suite("Stop ladder")
+struct StopLadderTests {
+    @Test("each rung has its signal and its deadline, and the last repeats")
+    func rungs() {
+        var ladder = StopLadder()
+        let fast = ladder.begin(now: .seconds(100), speed: .orderly)
+        #expect((fast.signal, fast.deadline) == (SIGINT, .seconds(110)))
+        let immediate = ladder.expired(now: fast.deadline)
+        #expect((immediate.signal, immediate.deadline) == (SIGQUIT, .seconds(116)))
+        let kill = ladder.expired(now: immediate.deadline)
+        #expect((kill.signal, kill.deadline) == (SIGKILL, .seconds(118)))
+        #expect(ladder.expired(now: kill.deadline).signal == SIGKILL)
+    }
+
+    @Test("hurrying skips to SIGQUIT once, and never climbs back")
+    func hurry() {
+        var ladder = StopLadder()
+        #expect(ladder.begin(now: .zero, speed: .hurried).deadline == .seconds(2))
+        #expect(ladder.hurry(now: .seconds(1))?.signal == SIGQUIT)
+        #expect(ladder.hurry(now: .seconds(1)) == nil)
+        #expect(ladder.begin(now: .seconds(2), speed: .orderly).signal == SIGQUIT)
+        #expect(ladder.expired(now: .seconds(8)).signal == SIGKILL)
+        #expect(ladder.hurry(now: .seconds(8)) == nil)
+        #expect(ladder.begin(now: .seconds(8), speed: .orderly).signal == SIGKILL)
+
+        var fresh = StopLadder()
+        #expect(fresh.hurry(now: .zero)?.signal == SIGQUIT)
+        var skipped = StopLadder()
+        #expect(skipped.expired(now: .zero).signal == SIGINT)
+    }
+}
+
+@Suite("Messages and journals")
+struct ParsingTests {
+    @Test(
+        "datagrams of sd_notify",
+        arguments: [
+            ("READY=1\nSTATUS=up", ReadinessMessage.ready), ("STATUS=starting\nREADY=1", .ready),
+            ("STOPPING=1", .stopping),
+            ("STATUS=recovering", .status("recovering")), ("MAINPID=4", .ignored), ("", .ignored),
+            ("READY=0", .ignored),
+            ("READY=11", .ignored),
+        ])
+    func notifications(datagram: String, message: ReadinessMessage) {
+        let bytes = Array(datagram.utf8)
+        let parsed = unsafe ReadinessMessage(parsing: bytes.span.bytes)
+        #expect(parsed == message)
+    }
+
+    @Test(
+        "the state in postmaster.pid",
+        arguments: [
+            ("1\n/d\n1\n5432\n/s\n\n1 2\nready   \n", ReadinessMessage.ready),
+            ("1\n/d\n1\n5432\n/s\n\n1 2\nstarting\n", .status("starting")),
+            ("1\n/d\n1\n5432\n/s\n\n1 2\nstopping\n", .stopping), ("1\n/d\n1\n5432\n/s\n\n1 2\n", .ignored),
+            ("1\n/d\n", .ignored), ("", .ignored),
+        ])
+    func pidFile(content: String, message: ReadinessMessage) {
+        #expect(ReadinessMessage(postmasterPID: Array(content.utf8)) == message)
+    }
+
+    @Test("a claim survives being written down, and nothing that was cut short is one")
+    func claims() {
+        let claim = Claim(databaseName: "new\nline ✓", oldName: "postgres")
+        #expect(Claim(claim.content) == claim)
+        for length in 0..<claim.content.count { #expect(Claim(Array(claim.content.prefix(length))) == nil) }
+        #expect(Claim(claim.content + [1]) == nil)
+    }
+
+    @Test("CRC-32C of the standard's check string")
+    func checksum() {
+        #expect(CRC32C(of: "123456789".utf8).value == 0xe306_9283)
+    }
+
+    @Test(
+        "a control file's checksum is found wherever it is, and renewed with the identity", arguments: [288, 296, 328])
+    func controlFile(checksumOffset: Int) throws {
+        var bytes = (0..<8192).map { UInt8(truncatingIfNeeded: $0 * 7 + 3) }
+        bytes.replaceSubrange(8..<12, with: [0x14, 0x05, 0, 0])
+        let checksum = CRC32C(of: bytes[..<checksumOffset]).value
+        for index in 0..<4 { bytes[checksumOffset + index] = UInt8(truncatingIfNeeded: checksum >> (8 * index)) }
+        var control = try #require(ControlFile(bytes))
+        let nonce = [UInt8](repeating: 0xab, count: 32)
+        control.identify(systemIdentifier: 0x0102_0304_0506_0708, nonce: nonce)
+        let content = control.content
+        #expect(ControlFile(content)?.systemIdentifier == 0x0102_0304_0506_0708)
+        #expect(Array(content[checksumOffset - 32..<checksumOffset]) == nonce)
+        let changed = content.indices.filter { content[$0] != bytes[$0] }
+        #expect(changed.allSatisfy { $0 < 8 || (checksumOffset - 32..<checksumOffset + 4).contains($0) })
+        bytes[100] ^= 1
+        #expect(ControlFile(bytes) == nil)
+    }
+}
+
+@Suite("Settings")
+struct SettingsTests {
+    private func settings(memory: Int, instances: Int, clients: Int = 40) -> String {
+        var options = ClusterStoreOptions(baseDirectory: "/", maxConnections: clients, maxInstances: instances)
+        options.memoryBytes = memory
+        options.processors = 2
+        return Settings(options: options, majorVersion: 15, machine: .current()).defaults()
+    }
+
+    @Test("buffers follow the share of memory, within bounds")
+    func sharedBuffers() {
+        #expect(settings(memory: 24 << 30, instances: 100).contains("shared_buffers = '15728kB'"))
+        #expect(settings(memory: 1 << 30, instances: 1000).contains("shared_buffers = '1024kB'"))
+        #expect(settings(memory: 1 << 40, instances: 1).contains("shared_buffers = '131072kB'"))
+    }
+
+    @Test("clients, the router and PostgreSQL's reserve all fit")
+    func connections() {
+        #expect(settings(memory: 1 << 30, instances: 1, clients: 20).contains("max_connections = '24'"))
+    }
+
+    @Test("what the program is given cannot be taken for something else")
+    func quoting() {
+        #expect(RouterSQL.identifier("a\"b") == "\"a\"\"b\"")
+        #expect(RouterSQL.identifier("\"\u{301}") == "\"\"\"\u{301}\"")
+        #expect(RouterSQL.literal("it's") == "'it''s'")
+        #expect(RouterSQL.literal(#"\'"#) == #" E'\\'''"#)
+    }
+}
+
+@Suite("Files")
+struct FileTests {
+    /// A directory of the test's own, removed at the end.
+    private func inDirectory(_ body: (borrowing Descriptor, String) throws -> Void) throws {
+        var template = Array("/tmp/routerd-files-XXXXXX".utf8CString)
+        let made = unsafe mkdtemp(&template) != nil
+        try #require(made)
+        let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        defer { RuntimeDirectory.remove(path) }
+        try body(try FileSystem.openDirectory(path), path)
+    }
+
+    /// A sweep that follows `<alias>/` would empty a tenant.
+    @Test("removal never follows a symbolic link")
+    func removal() throws {
+        try inDirectory { directory, path in
+            try FileSystem.makeDirectory("tenant", in: directory)
+            try FileSystem.replace("row", in: try FileSystem.openDirectory("tenant", in: directory), with: [1])
+            try FileSystem.makeDirectory("doomed", in: directory)
+            for (target, link) in [(path + "/tenant", "/doomed/alias"), (path + "/tenant", "/alias")] {
+                let made = unsafe symlink(target, path + link)
+                #expect(made == 0)
+            }
+            try Removal.remove("doomed", in: directory)
+            try Removal.remove("alias", in: directory)
+            try Removal.remove("absent", in: directory)
+            #expect(try FileSystem.entries(of: directory, path: path) == ["tenant"])
+            #expect(FileSystem.status(ofPath: path + "/tenant/row")?.size == 1)
+        }
+    }
+
+    @Test("a tree is copied in content and shape")
+    func copy() throws {
+        try inDirectory { directory, path in
+            let large = [UInt8](repeating: 7, count: 1_000_001)
+            for name in ["from", "to"] { try FileSystem.makeDirectory(name, in: directory) }
+            let source = try FileSystem.openDirectory("from", in: directory)
+            try FileSystem.replace("large", in: source, with: large)
+            try FileSystem.replace("empty", in: source, with: [])
+            try FileSystem.makeDirectory("deep", in: source)
+            try FileSystem.replace("small", in: try FileSystem.openDirectory("deep", in: source), with: [1, 2])
+            let target = try FileSystem.openDirectory("to", in: directory)
+            var copy = TreeCopy()
+            try copy.copy(source, to: target, path: path)
+            try TreeCopy.sync(target, path: path)
+            #expect(try FileSystem.contents(of: "large", in: target, limit: 2_000_000) == large)
+            #expect(try FileSystem.contents(of: "empty", in: target) == [])
+            #expect(try FileSystem.contents(of: "small", in: FileSystem.openDirectory("deep", in: target)) == [1, 2])
+            // A second copy into the same place would mix two clusters.
+            var again = TreeCopy()
+            #expect(throws: EmbedError.self) { try again.copy(source, to: target, path: path) }
+        }
+    }
+
+    /// Unbounded, a tenant with `log_statement = all` fills the disk of all.
+    @Test("a log past its bound keeps its end, and is written on from its start")
+    func trimming() throws {
+        try inDirectory { _, path in
+            let log = InstanceLog(path: path + "/t.log")
+            #expect(log.lastLine() == nil)
+            let output = try log.open()
+            let line = Array("2026-01-01 00:00:00.000 UTC [1] LOG:  line\n".utf8)
+            let block = Array(repeatElement(line, count: 1000).joined())
+            while FileSystem.status(ofPath: log.path)!.size <= InstanceLog.bound {
+                log.trim()
+                try FileSystem.write(block, to: output, path: log.path)
+            }
+            #expect(log.lastLine() == "LOG:  line")
+            log.trim()
+            #expect(FileSystem.status(ofPath: log.path)?.size == 0)
+            #expect(FileSystem.status(ofPath: log.path + ".1")?.size == InstanceLog.kept)
+            try FileSystem.write(line, to: output, path: log.path)
+            #expect(FileSystem.status(ofPath: log.path)?.size == line.count)
+            let farewell =
+                "2026-01-01 00:00:00.000 UTC [1] FATAL:  the reason\n2026-01-01 00:00:00.000 UTC [1] LOG:  bye\n"
+            try FileSystem.write(Array(farewell.utf8), to: output, path: log.path)
+            #expect(log.lastLine() == "FATAL:  the reason")
+        }
+    }
+}

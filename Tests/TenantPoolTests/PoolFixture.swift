@@ -1,0 +1,83 @@
+import Testing
+
+@testable import TenantPool
+
+/// Actions in one line, so that a table of them can be read: `prepare 1 a, refuse 7 doesNotExist`.
+func text(_ actions: [PoolAction]) -> String {
+    actions.map { action in
+        switch action {
+        case .grant(let waiter, let instance): "grant \(waiter.raw) \(instance.raw)"
+        case .refuse(let waiter, let refusal): "refuse \(waiter.raw) \(text(refusal))"
+        case .prepare(let instance, let tenant): "prepare \(instance.raw) \(tenant)"
+        case .boot(let instance): "boot \(instance.raw)"
+        case .stop(let instance): "stop \(instance.raw)"
+        case .terminateSessions(let instance): "terminate \(instance.raw)"
+        }
+    }.joined(separator: ", ")
+}
+
+private func text(_ refusal: PoolRefusal) -> String {
+    switch refusal {
+    case .doesNotExist: "doesNotExist"
+    case .queueTimeout(let limit): "timeout:\(limit)"
+    case .queueFull: "queueFull"
+    case .startFailed(let failure, _): "failed:\(failure)"
+    case .shuttingDown: "shuttingDown"
+    }
+}
+
+func name(_ string: String) -> TenantName {
+    do { return try TenantName(string) } catch { fatalError("\(error)") }
+}
+
+/// Small enough that every limit is met with a handful of clients.
+let smallLimits: PoolLimits = {
+    var limits = PoolLimits()
+    limits.maxInstances = 2
+    limits.maxConnections = 2
+    limits.maxWaitersPerTenant = 3
+    limits.maxBooting = 2
+    return limits
+}()
+
+/// A pool that is driven in seconds and small numbers, and answers in text.
+struct Driver {
+    var pool: TenantPool
+    var now = Duration.seconds(100)
+
+    init(_ limits: PoolLimits = smallLimits, seed: UInt64 = 1) { pool = TenantPool(limits: limits, seed: seed) }
+
+    mutating func request(_ waiter: UInt64, _ tenant: String) -> String {
+        text(pool.leaseRequested(WaiterID(waiter), for: name(tenant), now: now))
+    }
+    mutating func leave(_ waiter: UInt64) -> String { text(pool.waiterLeft(WaiterID(waiter), now: now)) }
+    mutating func giveBack(_ instance: UInt64) -> String { text(pool.leaseReturned(InstanceID(instance), now: now)) }
+    mutating func prepared(_ instance: UInt64) -> String { text(pool.prepared(InstanceID(instance), now: now)) }
+    mutating func prepareFailed(_ instance: UInt64, _ failure: PrepareFailure) -> String {
+        text(pool.prepareFailed(InstanceID(instance), failure, now: now))
+    }
+    mutating func ready(_ instance: UInt64) -> String { text(pool.ready(InstanceID(instance), now: now)) }
+    mutating func exited(_ instance: UInt64) -> String { text(pool.exited(InstanceID(instance), now: now)) }
+    mutating func stop(_ tenant: String) -> String { text(pool.stopRequested(name(tenant), now: now)) }
+    mutating func shutDown() -> String { text(pool.shutDown(now: now)) }
+
+    /// Lets time pass to the next deadline, or not at all where there is none.
+    mutating func wait() -> String {
+        now = pool.nextDeadline ?? now
+        return text(pool.timePassed(now: now))
+    }
+
+    /// Lets a time pass, deadline by deadline.
+    mutating func wait(_ seconds: Double) -> String {
+        let end = now + .seconds(seconds)
+        var said: [String] = []
+        while let next = pool.nextDeadline, next <= end { said.append(wait()) }
+        now = end
+        return said.filter { !$0.isEmpty }.joined(separator: ", ")
+    }
+
+    /// A client that makes its tenant ready: the instance's number is the caller's to know.
+    mutating func open(_ waiter: UInt64, _ tenant: String, _ instance: UInt64) -> String {
+        [request(waiter, tenant), prepared(instance), ready(instance)].joined(separator: ", ")
+    }
+}
