@@ -9,7 +9,11 @@ struct BackendStartup {
     /// Everything the client gets once the startup has ended either way.
     private(set) var answer: [UInt8] = []
     private(set) var key: CancelKey?
+    /// The client has had its AuthenticationOk already.
+    private let isGreeted: Bool
     private var assembler = FrameAssembler(.backend, limit: Limits.backendStartupBytes)
+
+    init(isGreeted: Bool = false) { self.isGreeted = isGreeted }
 
     /// What the bytes so far amount to.
     enum Outcome {
@@ -41,7 +45,7 @@ struct BackendStartup {
                     guard Backend.AuthenticationRequest(parsing: frame.body) == .ok else {
                         return .violation("it asks for a password, which routerd does not relay")
                     }
-                    answer += frame.bytes
+                    if !isGreeted { answer += frame.bytes }
                 case Backend.Tag.backendKeyData:
                     guard let key = Backend.cancelKey(parsing: frame.body) else {
                         return .violation("its BackendKeyData is malformed")

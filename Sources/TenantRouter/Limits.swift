@@ -5,6 +5,8 @@ import Reactor
 enum Limits {
     /// Seconds a client may take from connecting to a whole startup packet: PostgreSQL's `authentication_timeout`.
     static let startupPacketDeadline: Duration = .seconds(60)
+    /// How long a client waits for an instance before it is told what it waits for.
+    static let waitNoticeDelay: Duration = .seconds(5)
     /// How long an instance may leave a connection unanswered, from connect(2) to its first ReadyForQuery. An instance
     /// that was stopped or hangs must not hold a client for ever; crash recovery of a backend takes a second or two.
     static let backendConnectDeadline: Duration = .seconds(15)

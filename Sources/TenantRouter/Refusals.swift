@@ -105,6 +105,27 @@ extension ErrorMessage {
         }
     }
 
+    /// What a client that waits is told.
+    static func waiting(for limit: PoolLimit, tenant: TenantName, limits: PoolLimits) -> ErrorMessage {
+        let message =
+            switch limit {
+            case .instances: "waiting for another database to become idle"
+            case .connections: "waiting for a session of database \"\(tenant)\" to end"
+            case .starts: "waiting for other databases to start"
+            case .startup: "waiting for database \"\(tenant)\" to start"
+            }
+        let detail: String? =
+            switch limit {
+            case .instances: "All \(limits.maxInstances) instances have sessions (--max-instances)."
+            case .connections: "It serves \(limits.maxConnections) sessions at once (--max-connections)."
+            case .starts: "\(limits.maxBooting) start at once."
+            case .startup: nil
+            }
+        return ErrorMessage(
+            severity: .notice, .successfulCompletion, message, detail: detail,
+            hint: "A client waits \(limits.queueTimeout.inSeconds) s at most (--queue-timeout).")
+    }
+
     static let shuttingDown = ErrorMessage(
         .cannotConnectNow, "the database system is shutting down", detail: "routerd is being stopped.",
         hint: "Connect again when it has been started.")

@@ -133,7 +133,15 @@ extension Router {
         sessions[session].label.tenant = name.string
         sessions[session].label.user = packet.user
         sessions[session].admitted(Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined))
+        arm(session, after: Limits.waitNoticeDelay)
         poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
+    }
+
+    /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that comes first.
+    private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
+        let notice = pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
+        reactor.send(
+            copying: Backend.authenticationOk + (notice?.noticeResponse() ?? []), to: sessions[session].frontend)
     }
 
     /// The pool's answer is yes.
@@ -463,6 +471,7 @@ extension Router {
             reactor.close(backend)
             close(session)
         case .reconnect(let lease): connect(session, lease)
+        case .explainWait(let tenant): explainWait(session, tenant)
         case .closeBackend(let backend, let instance):
             reactor.close(backend)
             returnLease(of: instance)

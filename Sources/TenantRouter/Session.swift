@@ -76,6 +76,14 @@ struct Arrival {
     var roleIsSettled = false
     /// Whether an instance stopped under this client before it had a session: it is given another one once.
     var isRequeued = false
+    /// Whether the client was sent AuthenticationOk by the router, which had something to say before there was a backend.
+    var isGreeted = false
+
+    /// Whether the router may speak before the backend does: a client that asks for more than protocol 3.0 expects the backend's
+    /// NegotiateProtocolVersion first.
+    var mayBeGreeted: Bool {
+        packet.version == .v3_0 && !packet.parameters.contains { $0.name.starts(with: "_pq_.".utf8) }
+    }
 }
 
 /// The right to an instance, while a backend is being connected.
@@ -314,7 +322,7 @@ extension Session {
     mutating func backendConnected() -> [UInt8] {
         switch stage {
         case .arriving(let arrival, .connecting(let attempt)):
-            stage = .arriving(arrival, .startingUp(attempt, BackendStartup()))
+            stage = .arriving(arrival, .startingUp(attempt, BackendStartup(isGreeted: arrival.isGreeted)))
             return arrival.packet.bytes
         case .cancelling(let cancellation):
             return Frontend.cancelRequest(cancellation.key)
@@ -486,6 +494,8 @@ extension Session {
         case closeCancel(Token)
         case reconnect(Lease)
         case giveUp(Attempt)
+        /// The client has waited for a while and is told what for.
+        case explainWait(TenantName)
         /// The backend does not notice that its client has gone.
         case closeBackend(Token, InstanceID)
     }
@@ -506,6 +516,10 @@ extension Session {
         case .abandoning(let backend, let instance):
             stage = .closed
             return .closeBackend(backend, instance)
+        case .arriving(var arrival, .queued) where arrival.mayBeGreeted && !arrival.isGreeted:
+            arrival.isGreeted = true
+            stage = .arriving(arrival, .queued)
+            return .explainWait(arrival.tenant)
         case .arriving, .relaying, .frontendEnded, .closed:
             return .none
         }

@@ -34,7 +34,7 @@ import WireProtocol
         """
                           | ended                         | failed               | deadline
         awaitingStartup   | close → closed                | close → closed       | close → closed
-        queued            | leaveQueue → closed           | leaveQueue → closed  | ·
+        queued            | leaveQueue → closed           | leaveQueue → closed  | explainWait
         connecting        | giveUp → closed               | giveUp → closed      | giveUp
         startingUp        | abandon → abandoning          | abandon → abandoning | giveUp
         pausing           | returnLease → closed          | returnLease → closed | reconnect

@@ -215,6 +215,28 @@ import WireProtocol
         #expect(answer == refusal && lease.instance == Situation.instance)
     }
 
+    /// libpq takes nothing before AuthenticationOk, and takes it once.
+    @Test func aClientThatWaitedLongIsGreetedOnce() {
+        var session = Situation.queued.session
+        guard case .explainWait = session.deadlineExpired() else {
+            Issue.record("not told what it waits for")
+            return
+        }
+        guard case .none = session.deadlineExpired() else {
+            Issue.record("told twice")
+            return
+        }
+        session.granted(Situation.lease)
+        session.connecting(Situation.attempt)
+        _ = session.backendConnected()
+        guard case .refuse(let answer, _) = session.backendReceived(Says.authenticationOk + Says.error(.diskFull))
+        else {
+            Issue.record("not refused")
+            return
+        }
+        #expect(answer == Says.error(.diskFull))
+    }
+
     /// An instance that dies under everybody who connects must not be booted for the same client for ever.
     @Test func aClientIsGivenAnotherInstanceOnce() {
         var session = Situation.startingUp.session

@@ -1,5 +1,6 @@
 """Past a limit a client waits its turn, and then learns which limit it was and which flag raises it."""
 
+import subprocess
 import threading
 import time
 
@@ -51,6 +52,20 @@ def test_past_max_connections_for_too_long(routers):
         assert "2" in error.detail
         assert "--max-connections" in error.hint
     assert router.value("tenant", "SELECT 1") == 1
+
+
+def test_a_client_that_waits_is_told_what_for(routers):
+    """A client that waited in silence looked like one that hangs. libpq takes no notice before AuthenticationOk."""
+    router = routers("--max-connections", "1", "--queue-timeout", "20s")
+    with router.connect("tenant"):
+        waiting = subprocess.Popen(
+            ["psql", "-XAt", router.url("tenant"), "-c", "SELECT 'served'"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(6)
+        assert waiting.poll() is None
+    out, err = waiting.communicate(timeout=15)
+    assert out == "served\n"
+    assert "NOTICE" in err and "waiting for a session of database" in err and "--max-connections" in err
 
 
 def test_waiters_of_one_tenant_do_not_hold_up_another(routers):
