@@ -24,7 +24,7 @@ run: build ## Build and serve ./data on 127.0.0.1:5432 (DIR=, PORT=, ARGS= chang
 
 build: ## Build the release: .build/release/routerd
 	@scripts/install.sh run
-	@$(SWIFT) build -c release --product routerd
+	@$(SWIFT) build -c release --static-swift-stdlib --product routerd
 
 test: lint unit integration ## Check the format, build without warnings, run every test
 

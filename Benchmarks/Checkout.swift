@@ -16,7 +16,7 @@ enum Checkout {
     /// - Returns: the path of the executable.
     static func buildRouterd(_ progress: Progress) throws(Failure) -> String {
         progress.note("Building routerd (release)")
-        try swift(["build", "-c", "release", "--product", "routerd"])
+        try swift(["build", "-c", "release", "--static-swift-stdlib", "--product", "routerd"])
         return executableDirectory.appending(path: "routerd").path
     }
 

@@ -77,16 +77,6 @@ public struct Buffer: ~Copyable {
         return try body(&span)
     }
 
-    /// Lends the readable bytes that are not parsed yet.
-    @inlinable
-    public func withUnparsedBytes<Result: ~Copyable, Failure: Error>(
-        _ body: (RawSpan) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
-        let bytes = unsafe UnsafeRawBufferPointer(
-            start: lent.payload + Int(lent.pointee.parsed), count: unparsedCount)
-        return try unsafe body(bytes.bytes)
-    }
-
     /// The decoder has understood the next bytes.
     @inlinable
     public mutating func markParsed(_ byteCount: Int) {

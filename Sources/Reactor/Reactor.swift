@@ -233,12 +233,6 @@ extension Reactor {
         return SocketAddress.peer(ofNumber: number)
     }
 
-    /// Where a socket is bound, with the port that the kernel chose for port 0.
-    public func localAddress(of token: Token) -> SocketAddress? {
-        guard let number = number(of: token) else { return nil }
-        return SocketAddress.local(ofNumber: number)
-    }
-
     /// Who connected to a Unix socket; nil for anything else.
     public func credentials(of token: Token) -> PeerCredentials? {
         guard let number = number(of: token) else { return nil }

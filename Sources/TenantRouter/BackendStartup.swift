@@ -8,7 +8,6 @@ import WireProtocol
 struct BackendStartup {
     /// Everything the client gets once the startup has ended either way.
     private(set) var answer: [UInt8] = []
-    private(set) var key: CancelKey?
     /// The client has had its AuthenticationOk already.
     private let isGreeted: Bool
     private var assembler = FrameAssembler(.backend, limit: Limits.backendStartupBytes)
@@ -65,7 +64,6 @@ struct BackendStartup {
 
     /// Puts the client's key where the backend's stood.
     mutating func answer(withKey issued: CancelKey) {
-        key = issued
         answer += Backend.backendKeyData(issued)
     }
 }

@@ -3,8 +3,6 @@ import Reactor
 
 /// Every limit of the router that is no option, with its unit and its reason.
 enum Limits {
-    /// Seconds a client may take from connecting to a whole startup packet: PostgreSQL's `authentication_timeout`.
-    static let startupPacketDeadline: Duration = .seconds(60)
     /// How long a client waits for an instance before it is told what it waits for.
     static let waitNoticeDelay: Duration = .seconds(5)
     /// How long an instance may leave a connection unanswered, from connect(2) to its first ReadyForQuery. An instance
@@ -21,7 +19,7 @@ enum Limits {
     static let lingerDeadline: Duration = .seconds(2)
     /// How long a client may take nothing of the last bytes that wait for it after its backend has gone.
     static let flushDeadline: Duration = .seconds(60)
-    /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every five seconds while a
+    /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every two seconds while a
     /// statement runs (`client_connection_check_interval`).
     static let abandonDeadline: Duration = .seconds(15)
     /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
@@ -35,6 +33,8 @@ enum Limits {
     static let mostClients = 100_000
     /// Clients past `maxClients` that are kept until their startup packet is in, so that they read why they are refused.
     static let refusedClients = 64
+    /// Places that silent clients give up when they are the last: a client that is dropped needs a tick to leave.
+    static let placesKeptFree = 16
     /// Bytes of backend messages before the first ReadyForQuery: parameters and notices of any sane server fit twice.
     static let backendStartupBytes = 256 * 1024
     /// Users that wait for a new database and become roles in one statement with its naming; more follow one by one.

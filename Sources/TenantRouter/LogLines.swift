@@ -144,8 +144,13 @@ final class LineWriter: Sendable {
         queue.async { self.put(line) }
     }
 
-    /// Waits until every line so far has been written: the last thing before a program ends.
-    func flush() { queue.sync {} }
+    /// Waits until every line so far has been written, but not for ever: somebody who stopped reading must not keep a program
+    /// from ending.
+    func flush(within patience: DispatchTimeInterval = .seconds(1)) {
+        let isWritten = DispatchSemaphore(value: 0)
+        queue.async { isWritten.signal() }
+        _ = isWritten.wait(timeout: .now() + patience)
+    }
 
     private func put(_ line: String) {
         let dropped = backlog.withLock { backlog in

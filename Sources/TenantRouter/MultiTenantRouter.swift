@@ -39,7 +39,9 @@ public final class MultiTenantRouter: Sendable {
     public static func start(
         _ configuration: RouterConfiguration, progress: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws(RouterError) -> MultiTenantRouter {
-        try await start(configuration, listeners: RouterListeners.bind(configuration), progress: progress)
+        let listeners = try RouterListeners.bind(configuration)
+        try listeners.bindSocket(configuration)
+        return try await start(configuration, listeners: listeners, progress: progress)
     }
 
     /// The same on addresses that were bound before.
@@ -79,8 +81,7 @@ public final class MultiTenantRouter: Sendable {
     /// A host for connection strings that reaches this router from this machine.
     public var exampleHost: String {
         let host = String(address.prefix(upTo: address.lastIndex(of: ":") ?? address.endIndex))
-        let isLocal = host.hasPrefix("127.") || ["[::1]", "0.0.0.0", "[::]"].contains(host)
-        return isLocal ? "localhost" : host
+        return ["127.0.0.1", "0.0.0.0", "[::]"].contains(host) ? "localhost" : host
     }
 
     /// A router's start, on the thread that then serves.

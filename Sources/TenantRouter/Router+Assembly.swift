@@ -38,7 +38,7 @@ extension Router {
                 installation: installation,
                 options: ClusterStoreOptions(
                     baseDirectory: configuration.baseDirectory, maxConnections: configuration.maxConnections,
-                    maxInstances: configuration.maxInstances))
+                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed))
             configuration.logger.info("instances are confined: \(store.confinement)")
             try store.ensureTemplate(progress: progress)
             return store

@@ -44,8 +44,12 @@ extension Router {
     }
 
     private func submitPreparation(_ id: InstanceID, _ tenant: TenantName) {
-        let (store, mailbox, mayCreate) = (store, mailbox, configuration.autoProvision)
+        let (store, mailbox, mayCreate, isStopping) = (store, mailbox, configuration.autoProvision, isStopping)
         workers.submit {
+            // A directory that nobody will use any more is not made.
+            guard !isStopping.isRaised else {
+                return mailbox.post(.prepared(id, .failure(.absent(databaseName: tenant.string))))
+            }
             mailbox.post(
                 .prepared(
                     id,

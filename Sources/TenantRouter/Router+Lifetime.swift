@@ -56,6 +56,7 @@ extension Router {
         switch lifetime {
         case .serving:
             lifetime = .stopping
+            isStopping.raise()
             log.info("stopping", metadata: ["sessions": "\(sessions.count)", "instances": "\(instances.count)"])
             for listener in listeners { reactor.close(listener) }
             poolActions += pool.shutDown(now: reactor.now)

@@ -19,21 +19,48 @@ extension Router {
     }
 
     private mutating func accepted(_ descriptor: consuming Descriptor) {
+        if sessions.count >= sessions.capacity - Limits.placesKeptFree { dropLongestSilent() }
         // Past the last place there is no room even for an error message; the descriptor closes with this scope.
         guard case .serving = lifetime, let session = sessions.insert(Session(number: totals.sessions + 1)) else {
             return
         }
         totals.sessions += 1
+        remember(silent: session)
         do throws(ReactorError) {
             let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
             sessions[session].accepted(frontend)
             reactor.configure(frontend, Limits.clientSockets)
-            arm(session, after: Limits.startupPacketDeadline)
+            arm(session, after: configuration.startupTimeout)
             reactor.receive(frontend)
         } catch {
             log.warning("client dropped: \(error)")
             _ = sessions.remove(session)
         }
+    }
+
+    private mutating func remember(silent session: Token) {
+        var silent = silent
+        self.silent = SilentClients()
+        silent.append(session)
+        silent.tidy(live: sessions.count) { isSilent($0) }
+        self.silent = silent
+    }
+
+    /// The last places are kept for clients that say what they want.
+    private mutating func dropLongestSilent() {
+        var silent = silent
+        self.silent = SilentClients()
+        let session = silent.popFirst { isSilent($0) }
+        self.silent = silent
+        guard let session else { return }
+        log.warning("too many clients that say nothing: the longest silent one is dropped", metadata: metadata(session))
+        sessions[session].closed()
+        close(session)
+    }
+
+    private func isSilent(_ session: Token) -> Bool {
+        guard sessions.contains(session), case .awaitingStartup = sessions[session].stage else { return false }
+        return true
     }
 
     /// Out of descriptors or memory: clients wait in the backlog until some are free again, and nothing spins.
@@ -121,7 +148,7 @@ extension Router {
     /// The startup packet is in: it names the tenant, and from here on the pool knows the client.
     private mutating func admit(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
         disarmDeadline(session)
-        guard sessions.count <= maxClients else { return reject(session, .tooManyClients(limit: maxClients)) }
+        guard admittedClients < maxClients else { return reject(session, .tooManyClients(limit: maxClients)) }
         sessions[session].label.address = reactor.peer(of: sessions[session].frontend).map { "\($0)" } ?? ""
         guard packet.user != RouterSQL.role else { return reject(session, .reservedRole(packet.user)) }
         let name: TenantName
@@ -134,6 +161,7 @@ extension Router {
         sessions[session].label.user = packet.user
         sessions[session].admitted(Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined))
         arm(session, after: Limits.waitNoticeDelay)
+        admittedClients += 1
         poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
     }
 
@@ -456,6 +484,7 @@ extension Router {
         log.debug("session closed", metadata: metadata(session))
         disarmDeadline(session)
         cancelKeys.revoke(session: session.slot)
+        if sessions[session].isAdmitted { admittedClients -= 1 }
         _ = sessions.remove(session)
     }
 }

@@ -2,6 +2,7 @@ import Glibc
 import Logging
 import PostgresEmbed
 import Reactor
+import Synchronization
 import TenantPool
 import WireProtocol
 
@@ -27,9 +28,14 @@ struct Router: ~Copyable {
     /// Tenants whose last instance is being tidied up after, each with the instance that waits for it.
     var retiring: [TenantName: InstanceID?] = [:]
     var cancelKeys = CancelKeys()
+    var silent = SilentClients()
+    /// Clients that have named their tenant: what `maxClients` limits.
+    var admittedClients = 0
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
+    /// The same for workers, who look at it before they begin something long.
+    let isStopping = Flag()
     var isDone = false
     /// A worker that hangs must not be given the same work again every second.
     var isTrimmingLogs = false
@@ -40,6 +46,14 @@ struct Router: ~Copyable {
     /// What the pool has decided in this tick and is not done yet.
     var poolActions: [PoolAction] = []
     private var poolDeadline: (at: Duration, token: Token)?
+
+    /// Raised once, by one thread, and seen by all.
+    final class Flag: Sendable {
+        private let raised = Atomic(false)
+
+        var isRaised: Bool { raised.load(ordering: .acquiring) }
+        func raise() { raised.store(true, ordering: .releasing) }
+    }
 
     /// What the router has done since it started.
     struct Totals {

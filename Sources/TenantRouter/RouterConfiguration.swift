@@ -23,6 +23,10 @@ public struct RouterConfiguration: Sendable {
     public var queueTimeout: Duration
     /// How long an instance stays up without a session before it hibernates; zero keeps it up for good.
     public var idleTimeout: Duration
+    /// How long a client may take to send a whole startup packet: PostgreSQL's `authentication_timeout`.
+    public var startupTimeout: Duration
+    /// Whether the kernel confines each instance to its own directory.
+    public var confinement: Confinement
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
@@ -46,6 +50,8 @@ public struct RouterConfiguration: Sendable {
         maxClients: Int? = nil,
         queueTimeout: Duration = .seconds(30),
         idleTimeout: Duration = .seconds(300),
+        startupTimeout: Duration = .seconds(60),
+        confinement: Confinement = .auto,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
@@ -61,6 +67,8 @@ public struct RouterConfiguration: Sendable {
         self.maxClients = maxClients
         self.queueTimeout = queueTimeout
         self.idleTimeout = idleTimeout
+        self.startupTimeout = startupTimeout
+        self.confinement = confinement
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
@@ -107,6 +115,31 @@ public struct RouterConfiguration: Sendable {
             throw RouterError(
                 .configuration, "--queue-timeout is 0, and must be more: a new database takes a moment to make")
         }
-        guard !baseDirectory.isEmpty else { throw RouterError(.configuration, "--dir is empty") }
+        guard startupTimeout > .zero else {
+            throw RouterError(.configuration, "--startup-timeout is 0, and must be more: no client could ever connect")
+        }
+        let texts = [
+            ("--dir", baseDirectory), ("--host", host), ("--socket-dir", socketDirectory ?? "-"),
+            ("--postgres-bin", postgresBinDirectory ?? "-"),
+        ]
+        for (name, text) in texts where text.isEmpty { throw RouterError(.configuration, "\(name) is empty") }
+    }
+}
+
+/// How much confinement is asked for. Where instances are not confined their users are not superusers.
+public enum Confinement: String, Sendable, CaseIterable {
+    /// Where the kernel can, with a line in the log.
+    case auto
+    /// Or the router does not start.
+    case require
+    /// Not at all.
+    case off
+
+    var embed: PostgresEmbed.Confinement {
+        switch self {
+        case .auto: .auto
+        case .require: .require
+        case .off: .off
+        }
     }
 }

@@ -9,7 +9,7 @@ public final class RouterListeners: Sendable {
     public let address: String
     /// The TCP port, also where the configuration left its choice to the kernel.
     public let port: UInt16
-    let unixPath: String?
+    private let socket: Mutex<String?>
     /// Owned from here on: closed with the object unless a router takes them.
     private let descriptors: Mutex<[CInt]>
 
@@ -24,23 +24,33 @@ public final class RouterListeners: Sendable {
         }
         let first = try listen(on: head)
         let port = SocketAddress.local(of: first)?.port ?? configuration.port
-        let unixPath = configuration.socketDirectory.map { "\($0)/.s.PGSQL.\(port)" }
-        let listeners = RouterListeners(address: "\(head.with(port: port))", port: port, unixPath: unixPath)
+        let listeners = RouterListeners(address: "\(head.with(port: port))", port: port)
         listeners.own(first)
         // The other family of `localhost`, on the port that the first one got. A machine without IPv6 serves without.
         for other in addresses.dropFirst() {
             if let descriptor = try listenWherePossible(on: other.with(port: port)) { listeners.own(descriptor) }
         }
-        if let unixPath { listeners.own(try listen(on: .unix(path: unixPath))) }
         return listeners
     }
 
-    private init(address: String, port: UInt16, unixPath: String?) {
+    /// Makes the Unix socket that the configuration asks for, if it asks for one: as the user that serves, who has to remove it
+    /// again.
+    public func bindSocket(_ configuration: RouterConfiguration) throws(RouterError) {
+        guard let directory = configuration.socketDirectory else { return }
+        let path = "\(directory)/.s.PGSQL.\(port)"
+        own(try Self.listen(on: .unix(path: path)))
+        socket.withLock { $0 = path }
+    }
+
+    private init(address: String, port: UInt16) {
         self.address = address
         self.port = port
-        self.unixPath = unixPath
         descriptors = Mutex([])
+        socket = Mutex(nil)
     }
+
+    /// Where the Unix socket is, if there is one.
+    var unixPath: String? { socket.withLock(\.self) }
 
     deinit {
         let unclaimed = takeAll()
@@ -66,7 +76,7 @@ public final class RouterListeners: Sendable {
         do throws(ResolutionError) {
             found = try SocketAddress.resolve(host: configuration.host, port: configuration.port)
         } catch {
-            throw RouterError(.listener, "cannot listen on \(configuration.host): \(error)")
+            throw RouterError(.listener, "cannot listen on \(configuration.host): \(error.explanation)")
         }
         guard configuration.allowRemoteWithoutAuthentication || found.allSatisfy(\.isLoopback) else {
             throw RouterError(
@@ -83,7 +93,7 @@ public final class RouterListeners: Sendable {
             return try Listener.stream(on: address)
         } catch {
             if case .addressNotAvailable = error { return nil }
-            throw RouterError(.listener, "cannot listen on \(address): \(error.explanation)")
+            throw RouterError(.listener, "cannot listen: \(error)\(error.advice)")
         }
     }
 
@@ -91,7 +101,7 @@ public final class RouterListeners: Sendable {
         do throws(ListenError) {
             return try Listener.stream(on: address)
         } catch {
-            throw RouterError(.listener, "cannot listen on \(address): \(error.explanation)")
+            throw RouterError(.listener, "cannot listen: \(error)\(error.advice)")
         }
     }
 }
@@ -106,17 +116,21 @@ extension SocketAddress {
     }
 }
 
-extension ListenError {
-    /// What happened and what to do about it.
+extension ResolutionError {
     fileprivate var explanation: String {
         switch self {
-        case .addressInUse: "the address is in use by another program; stop it, or choose another --port"
-        case .permissionDenied:
-            "not permitted; ports below 1024 need root, and a socket needs a directory that can be written"
-        case .addressNotAvailable: "this machine does not have that address"
-        case .unusablePath: "the path is longer than 107 bytes, or its directory does not exist"
-        case .pathTaken: "something that is not a socket is in the way"
-        case .system(_, let call, let errno): "\(call): \(errno)"
+        case .unknownHost(_, let reason): reason
+        }
+    }
+}
+
+extension ListenError {
+    /// What to do about it, where there is something.
+    fileprivate var advice: String {
+        switch self {
+        case .addressInUse: "; stop that, or choose another --port"
+        case .permissionDenied: "; ports below 1024 need root, and a socket a directory that can be written"
+        case .addressNotAvailable, .unusablePath, .pathTaken, .system: ""
         }
     }
 }

@@ -25,6 +25,8 @@ struct Session {
     var label = SessionLabel()
     /// The one deadline that runs for this session.
     var deadline: Token?
+    /// Whether it counts towards the limit of clients: from its startup packet on.
+    private(set) var isAdmitted = false
     /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
     var openDescriptors = 1
     private(set) var stage: Stage = .awaitingStartup(StartupReader())
@@ -268,7 +270,10 @@ extension Session {
 
 extension Session {
     /// The startup packet named a tenant; a lease was asked for.
-    mutating func admitted(_ arrival: Arrival) { stage = .arriving(arrival, .queued) }
+    mutating func admitted(_ arrival: Arrival) {
+        isAdmitted = true
+        stage = .arriving(arrival, .queued)
+    }
 
     /// A cancel request with a right key is on its way to its backend.
     mutating func cancelStarted(_ cancellation: Cancellation) {

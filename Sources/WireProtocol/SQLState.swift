@@ -64,12 +64,8 @@ extension SQLState {
     public static let objectNotInPrerequisiteState = SQLState(literal: "55000")
     /// `57P01` admin_shutdown
     public static let adminShutdown = SQLState(literal: "57P01")
-    /// `57P02` crash_shutdown
-    public static let crashShutdown = SQLState(literal: "57P02")
     /// `57P03` cannot_connect_now
     public static let cannotConnectNow = SQLState(literal: "57P03")
-    /// `58000` system_error
-    public static let systemError = SQLState(literal: "58000")
     /// `XX000` internal_error
     public static let internalError = SQLState(literal: "XX000")
 }

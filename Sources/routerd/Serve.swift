@@ -8,9 +8,6 @@ struct Serve: ParsableCommand {
         abstract: "Serve in the foreground until SIGINT or SIGTERM; a second signal hurries.",
         aliases: ["start-router"])
 
-    /// What ends it orderly; a second one hurries.
-    private static let stopSignals = [SIGTERM, SIGINT]
-
     @Option(help: ArgumentHelp("TCP port (default: 5432).", valueName: "number"))
     var port: UInt16?
 
@@ -47,6 +44,12 @@ struct Serve: ParsableCommand {
     @Option(help: ArgumentHelp("Make a Unix socket .s.PGSQL.<port> in this directory too.", valueName: "path"))
     var socketDir: String?
 
+    @Option(help: ArgumentHelp("How long a client may take to say what it wants (default: 60s).", valueName: "time"))
+    var startupTimeout: Span?
+
+    @Option(help: "Confine each tenant to its own directory: auto, require or off (default: auto).")
+    var confine: Confinement?
+
     @Option(help: ArgumentHelp("Directory with PostgreSQL's programs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
 
@@ -70,6 +73,7 @@ struct Serve: ParsableCommand {
             Self.prepareProcess()
             let listeners = try RouterListeners.bind(configuration)
             try becomeUser(for: configuration)
+            try listeners.bindSocket(configuration)
             try Waiting.wait {
                 let router = try await MultiTenantRouter.start(configuration, listeners: listeners) { step in
                     configuration.logger.info("\(step)")
@@ -99,6 +103,9 @@ struct Serve: ParsableCommand {
             maxClients: try Environment.value(maxClients, "ROUTERD_MAX_CLIENTS"),
             queueTimeout: try Environment.value(queueTimeout, "ROUTERD_QUEUE_TIMEOUT", default: .seconds(30)).duration,
             idleTimeout: try Environment.value(idleTimeout, "ROUTERD_IDLE_TIMEOUT", default: .seconds(300)).duration,
+            startupTimeout: try Environment.value(startupTimeout, "ROUTERD_STARTUP_TIMEOUT", default: .seconds(60))
+                .duration,
+            confinement: try Environment.value(confine, "ROUTERD_CONFINE", default: .auto),
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
@@ -109,6 +116,7 @@ struct Serve: ParsableCommand {
     /// Signals are blocked before the first thread starts, so that every thread inherits it; descriptors are raised to
     /// what the system allows, because each session takes two.
     static func prepareProcess() {
+        keepStandardDescriptors()
         var set = sigset_t()
         unsafe sigemptyset(&set)
         for signal in stopSignals { unsafe sigaddset(&set, signal) }
@@ -120,9 +128,33 @@ struct Serve: ParsableCommand {
         _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
+    /// Whoever started the program with a standard stream closed must not find a listener in its place.
+    private static func keepStandardDescriptors() {
+        while true {
+            let number = unsafe open("/dev/null", O_RDWR)
+            guard number >= 0 else { return }
+            guard number <= STDERR_FILENO else {
+                close(number)
+                return
+            }
+        }
+    }
+
+    /// A closed terminal stops it as orderly as the others, unless nohup(1) has said that it should not.
+    private static var stopSignals: [Int32] {
+        var hangup = sigaction()
+        guard unsafe sigaction(SIGHUP, nil, &hangup) == 0 else { return [SIGTERM, SIGINT] }
+        // SIG_IGN is a pointer that points to nothing: 1.
+        let isIgnored = unsafe unsafeBitCast(hangup.__sigaction_handler.sa_handler, to: Int.self) == 1
+        return isIgnored ? [SIGTERM, SIGINT] : [SIGTERM, SIGINT, SIGHUP]
+    }
+
     /// The ports are bound by now, so root is needed no longer.
     private func becomeUser(for configuration: RouterConfiguration) throws {
-        guard Privileges.isRoot else { return }
+        guard Privileges.isRoot else {
+            if runAs != nil { configuration.logger.warning("--run-as has no effect: routerd was not started by root") }
+            return
+        }
         let user = try Privileges.user(named: try Environment.value(runAs, "ROUTERD_RUN_AS", default: "postgres"))
         try Privileges.prepareBaseDirectory(configuration.baseDirectory, for: user)
         try Privileges.become(user)
@@ -146,3 +178,4 @@ struct Serve: ParsableCommand {
 
 extension LogLevel: ExpressibleByArgument {}
 extension LogFormat: ExpressibleByArgument {}
+extension Confinement: ExpressibleByArgument {}

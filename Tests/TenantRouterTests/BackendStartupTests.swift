@@ -12,7 +12,6 @@ import WireProtocol
         var startup = BackendStartup()
         #expect(startup.outcomes(eachByte(Self.begun)) == [])
         #expect(startup.answer == Self.begun)
-        #expect(startup.key == nil)
     }
 
     @Test func theKeyIsReplacedInItsPlace() {
@@ -22,7 +21,6 @@ import WireProtocol
             startup.answer(withKey: Says.issuedKey)
             #expect(startup.outcomes(chunked(Says.parameter + Says.ready)) == ["ready"])
             #expect(startup.answer == Self.begun + Says.key(Says.issuedKey) + Says.parameter)
-            #expect(startup.key == Says.issuedKey)
         }
     }
 

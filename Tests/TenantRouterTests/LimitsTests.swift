@@ -36,7 +36,7 @@ import WireProtocol
     @Test func deadlinesAreInTheOrderThatTheyNeed() {
         #expect(Limits.backendRetryPause < Limits.backendConnectDeadline)
         #expect(Limits.backendConnectDeadline < RouterConfiguration().queueTimeout)
-        #expect(Limits.lingerDeadline < Limits.startupPacketDeadline)
+        #expect(Limits.lingerDeadline < RouterConfiguration().startupTimeout)
         #expect(Limits.refusedClients > 0)
         #expect(Limits.pipelinedBytes >= StartupReader.bodyLimit)
     }

@@ -56,7 +56,9 @@ import Testing
     @Test func theUnixSocketIsNamedLikePostgreSQLs() throws {
         let directory = "/tmp/routerd-listeners-\(getpid())-\(UInt64.random(in: 0...(.max)))"
         try #require(unsafe mkdir(directory, 0o700) == 0)
-        let listeners = try RouterListeners.bind(RouterConfiguration(port: 0, socketDirectory: directory))
+        let configuration = RouterConfiguration(port: 0, socketDirectory: directory)
+        let listeners = try RouterListeners.bind(configuration)
+        try listeners.bindSocket(configuration)
         let path = "\(directory)/.s.PGSQL.\(listeners.port)"
         withExtendedLifetime(listeners) {
             #expect(listeners.unixPath == path)

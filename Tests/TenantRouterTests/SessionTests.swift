@@ -9,7 +9,7 @@ import WireProtocol
 @Suite struct SessionTests {
     // MARK: - Startup
 
-    /// lessons.md, rows 18 and 19: first packets in any order, in any number of pieces.
+    /// First packets in any order, in any number of pieces.
     @Test(arguments: [
         [Frontend.sslRequest], [Frontend.gssEncRequest], [Frontend.gssEncRequest, Frontend.sslRequest], [],
     ])
@@ -408,7 +408,7 @@ extension Session.DeadlineExpiredAction {
     fileprivate var leases: Int {
         switch self {
         case .giveUp, .closeBackend: 1
-        case .none, .close, .closeCancel, .reconnect: 0
+        case .none, .close, .closeCancel, .reconnect, .explainWait: 0
         }
     }
 }

@@ -21,7 +21,6 @@ import WireProtocol
         #expect(try TenantName(chosenBy: Self.packet(database: "shop")).string == "shop")
     }
 
-    /// lessons.md, row 6.
     @Test func withoutADatabaseItIsTheUser() throws {
         #expect(try TenantName(chosenBy: Self.packet(user: "ann")).string == "ann")
     }

@@ -13,7 +13,7 @@ from terminal import CTRL_C, Terminal
 
 
 def test_ctrl_c_in_psql(router, name):
-    """Ctrl-C sent a cancel request that nobody understood, and the query ran to its end (row 7)."""
+    """Ctrl-C sent a cancel request that nobody understood, and the query ran to its end."""
     command = [postgres_program("psql"), "--no-psqlrc", router.conninfo(name)]
     environment = clean_environment() | {"TERM": "dumb", "PAGER": "cat"}
     with Terminal() as terminal:

@@ -7,6 +7,7 @@ import shutil
 import socket
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from router import IS_ROOT, READY, RUN_AS, command, free_port, temporary_directory
@@ -189,4 +190,15 @@ def test_the_ready_line(routers):
     (line,) = [line for line in router.log.splitlines() if READY.search(line)]
     assert f"127.0.0.1:{router.port}" in router.log
     assert version in router.log
-    assert str(router.port) in line
+    (example,) = re.findall(r"postgres(?:ql)?://[^\s\"]+", line)
+    with psycopg.connect(example, user="alice") as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == (example.rsplit("/", 1)[1],)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.5", "::1"])
+def test_the_example_reaches_the_router_wherever_it_listens(routers, host):
+    """The example said localhost, which is another address."""
+    router = routers(host=host)
+    (example,) = re.findall(r"postgres(?:ql)?://[^\s\"]+", router.log)
+    with psycopg.connect(example, user="alice") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -16,7 +16,7 @@ SOAK = bool(os.environ.get("ROUTERD_SOAK"))
 
 @pytest.mark.soak
 def test_a_thousand_first_connects_make_one_instance(routers):
-    """Two first connects raced to initialise one directory and corrupted it (row 3)."""
+    """Two first connects raced to initialise one directory and corrupted it."""
     router = routers()
     clients = 1000
 

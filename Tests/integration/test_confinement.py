@@ -93,7 +93,7 @@ def test_what_an_ordinary_application_needs(router, name):
 
 
 def test_no_client_socket_reaches_a_postmaster(router, name):
-    """Sockets leaked into children: a client's connection stayed open after the router had closed it (row 15)."""
+    """Sockets leaked into children: a client's connection stayed open after the router had closed it."""
     held = [router.connect(f"{name}_{index}") for index in range(3)]
     clients = processes.tcp_sockets(router.port)
     assert len(clients) > 3
@@ -122,3 +122,14 @@ def _find(plan, key):
             if found is not None:
                 return found
     return None
+
+
+def test_without_confinement_nobody_is_superuser(routers):
+    """A superuser whom nothing confines owns the machine."""
+    router = routers("--confine", "off")
+    assert router.value("tenant", "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+    assert "confined: off" in router.log
+    with router.connect("tenant") as connection:
+        connection.execute("CREATE TABLE own (n int)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'")

@@ -15,7 +15,7 @@ SSL, GSSENC = wire.SSL_REQUEST, wire.GSSENC_REQUEST
     "requests", [[], [SSL], [GSSENC], [SSL, GSSENC], [GSSENC, SSL]],
     ids=["none", "SSL", "GSSENC", "SSL, GSSENC", "GSSENC, SSL"])
 def test_encryption_requests_are_declined_and_the_startup_follows(router, requests, fed):
-    """GSSENC, then SSL, then startup on one socket was misread (row 18); split packets were dropped (row 19)."""
+    """GSSENC, then SSL, then startup on one socket was misread; split packets were dropped."""
     with router.wire() as connection:
         feed = connection.send if fed == "whole" else connection.drip
         for request in requests:
@@ -72,7 +72,7 @@ def test_a_parameter_postgresql_refuses(router):
 
 @pytest.mark.parametrize("minor, options", [(2, {}), (9, {}), (0, {"_pq_.unheard": "of"}), (9, {"_pq_.unheard": "of"})])
 def test_newer_minor_versions_are_negotiated(router, minor, options):
-    """Newer clients that ask for unknown protocol options were dropped (row 18)."""
+    """Newer clients that ask for unknown protocol options were dropped."""
     with router.wire() as connection:
         connection.send(wire.startup_packet("alice", "first_packets", version=wire.VERSION_3_0 + minor, **options))
         tag, body = connection.receive()

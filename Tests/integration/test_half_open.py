@@ -8,7 +8,7 @@ import wire
 
 
 def test_two_thousand_half_open_connections_harm_nobody(router, name):
-    """Half-open connections before the startup packet leaked memory and descriptors (row 9)."""
+    """Half-open connections before the startup packet leaked memory and descriptors."""
     router.value(name, "SELECT 1")
     memory, descriptors = processes.memory(router.pid, "VmRSS"), len(os.listdir(f"/proc/{router.pid}/fd"))
     silent = [router.wire() for _ in range(1000)]
@@ -30,8 +30,41 @@ def test_two_thousand_half_open_connections_harm_nobody(router, name):
     assert processes.eventually(lambda: len(os.listdir(f"/proc/{router.pid}/fd")) <= descriptors + 2, within=10)
 
 
+def test_five_thousand_half_open_connections_are_dropped_at_the_deadline(routers):
+    """Half-open connections stayed for ever and the next client found no descriptor left."""
+    router = routers("--startup-timeout", "2s")
+    router.value("tenant", "SELECT 1")
+    descriptors = len(os.listdir(f"/proc/{router.pid}/fd"))
+    half_open = [router.wire() for _ in range(5000)]
+    try:
+        for connection in half_open[::2]:
+            connection.send(wire.startup_packet("alice", "tenant")[:11])
+        began = time.monotonic()
+        assert router.value("tenant", "SELECT 1") == 1
+        assert time.monotonic() - began < 2
+        assert processes.eventually(lambda: len(os.listdir(f"/proc/{router.pid}/fd")) <= descriptors + 2, within=15)
+        assert half_open[0].is_closed(within=1) and half_open[-1].is_closed(within=1)
+    finally:
+        for connection in half_open:
+            connection.close()
+
+
+def test_silent_connections_shut_nobody_out(routers):
+    """With every place taken by clients that say nothing, the next one was closed without a word."""
+    router = routers("--max-clients", "5")
+    router.value("tenant", "SELECT 1")
+    silent = [router.wire() for _ in range(300)]
+    try:
+        for _ in range(5):
+            assert router.value("tenant", "SELECT 1") == 1
+        assert silent[0].is_closed(within=5)
+    finally:
+        for connection in silent:
+            connection.close()
+
+
 def test_the_rest_of_a_startup_packet_may_come_late(router, name):
-    """A startup packet split over two reads was dropped (row 19)."""
+    """A startup packet split over two reads was dropped."""
     packet = wire.startup_packet("alice", name)
     with router.wire() as connection:
         connection.send(packet[:7])
@@ -41,7 +74,7 @@ def test_the_rest_of_a_startup_packet_may_come_late(router, name):
 
 
 def test_a_client_that_leaves_while_it_waits_for_a_first_connect(router, name):
-    """Dead clients stayed queued and their instance never knew that nobody wanted it (row 2)."""
+    """Dead clients stayed queued and their instance never knew that nobody wanted it."""
     for index in range(20):
         with router.wire() as connection:
             connection.send(wire.startup_packet("alice", name))

@@ -26,7 +26,7 @@ def test_the_longest_idle_instance_makes_room(routers):
 
 
 def test_connecting_while_it_hibernates(routers):
-    """Eviction met a new connect: "database removed" (row 13). Here both happen all the time."""
+    """Eviction met a new connect: "database removed". Here both happen all the time."""
     router = routers("--idle-timeout", "10ms")
     failures = []
 

@@ -18,7 +18,7 @@ MEMORY_LIMIT = 64 * MEBIBYTE
 
 @pytest.fixture(autouse=True)
 def bounded_memory(router):
-    """A length field was allocated as given, a slow reader's data piled up in memory (row 8)."""
+    """A length field was allocated as given, a slow reader's data piled up in memory."""
     yield
     most = processes.memory(router.pid, "VmHWM")
     assert most < MEMORY_LIMIT, f"routerd took {most / MEBIBYTE:.0f} MiB"

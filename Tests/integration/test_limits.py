@@ -19,7 +19,7 @@ def refused(router, database, within=10):
 
 
 def test_past_max_instances(routers):
-    """The limit counted for ever, and the client over it got a bare reset (row 5)."""
+    """The limit counted for ever, and the client over it got a bare reset."""
     router = routers("--max-instances", "2", "--queue-timeout", "3s")
     with router.connect("one"), router.connect("two"):
         error = refused(router, "three")
@@ -59,7 +59,7 @@ def test_a_client_that_waits_is_told_what_for(routers):
     router = routers("--max-connections", "1", "--queue-timeout", "20s")
     with router.connect("tenant"):
         waiting = subprocess.Popen(
-            ["psql", "-XAt", router.url("tenant"), "-c", "SELECT 'served'"],
+            ["psql", "-XAt", "-d", router.conninfo("tenant"), "-c", "SELECT 'served'"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(6)
         assert waiting.poll() is None
@@ -83,7 +83,7 @@ def test_waiters_of_one_tenant_do_not_hold_up_another(routers):
 
 
 def test_a_waiter_that_left_frees_its_place(routers):
-    """Dead clients stayed queued, and the instance was given to a socket that nobody held (row 2)."""
+    """Dead clients stayed queued, and the instance was given to a socket that nobody held."""
     router = routers("--max-connections", "1", "--queue-timeout", "20s")
     held = router.connect("tenant")
     gone = [router.wire() for _ in range(20)]
@@ -109,7 +109,7 @@ def test_max_connections_clients_fit(routers):
 
 
 def test_past_max_clients(routers):
-    """Descriptors ran out in the middle of a session instead of at the door (row 15)."""
+    """Descriptors ran out in the middle of a session instead of at the door."""
     router = routers("--max-clients", "3")
     held = [router.connect("tenant") for _ in range(3)]
     error = refused(router, "tenant")

@@ -60,7 +60,7 @@ def test_unix_socket(socket_directory, routers):
 
 
 def test_a_stale_socket_file_is_replaced(socket_directory, routers):
-    """A stale socket path was believed, and the router refused to start after a crash (row 10)."""
+    """A stale socket path was believed, and the router refused to start after a crash."""
     router = routers("--socket-dir", socket_directory)
     path = socket_directory / f".s.PGSQL.{router.port}"
     port = router.port

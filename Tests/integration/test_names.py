@@ -47,7 +47,7 @@ def outside(router):
 
 
 def test_any_valid_name_is_a_tenant_inside_the_directory(router, outside):
-    """`../../x` became a path and a cluster was made two directories up (row 1 of what broke elsewhere)."""
+    """`../../x` became a path and a cluster was made two directories up."""
     for name in NAMES:
         before = router.tenants()
         with router.wire() as connection:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 
 import processes
 import wire
+from router import BINARY, free_port
 from terminal import CTRL_C, Terminal
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_clients_are_told(routers, signal_number):
-    """Interrupt hung while a client was connected (row 14); clients saw a bare reset."""
+    """Interrupt hung while a client was connected; clients saw a bare reset."""
     router = routers()
     with router.wire() as idle, router.wire() as busy, router.wire() as half_open:
         idle.startup("alice", "one")
@@ -30,6 +32,54 @@ def test_clients_are_told(routers, signal_number):
             (error,) = connection.until_ready().errors
             assert (error.severity, error.sqlstate) == ("FATAL", "57P01")
         assert half_open.is_closed(within=1)
+
+
+def test_a_closed_terminal_stops_orderly(routers):
+    """SIGHUP ended the program where it stood, and every tenant's next start replayed WAL."""
+    router = routers()
+    router.value("tenant", "SELECT 1")
+    router.stop(signal.SIGHUP)
+
+
+def test_a_log_that_nobody_reads_does_not_hold_up_the_stop(routers):
+    """A full pipe kept the program alive after its stop, deaf to signals."""
+    router = routers.prepared()
+    reader, writer = os.pipe()
+    router.port = free_port()
+    router.process = subprocess.Popen(
+        [str(BINARY), "serve", "--port", str(router.port), "--dir", str(router.directory), "--log-level", "debug"],
+        stdout=subprocess.DEVNULL, stderr=writer, cwd="/")
+    os.close(writer)
+    try:
+        assert processes.eventually(lambda: answers(router), within=30)
+        for _ in range(1500):
+            with router.wire() as connection:
+                connection.startup("routerd", "tenant")
+        router.stop(within=8)
+    finally:
+        os.close(reader)
+
+
+def test_closed_standard_streams_are_nobody_elses(routers):
+    """The listener got descriptor 0, and the log was written into it."""
+    router = routers.prepared()
+    router.port = free_port()
+    router.process = subprocess.Popen(
+        ["/bin/sh", "-c", 'exec "$0" "$@" 0<&- 1>&- 2>&-', str(BINARY), "serve", "--port", str(router.port), "--dir",
+         str(router.directory)], cwd="/")
+    assert processes.eventually(lambda: answers(router), within=30)
+    for number in range(3):
+        assert os.readlink(f"/proc/{router.pid}/fd/{number}") == "/dev/null"
+    assert router.value("tenant", "SELECT 1") == 1
+    router.stop()
+
+
+def answers(router):
+    try:
+        router.wire(timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_drivers_report_the_shutdown(routers):

@@ -28,7 +28,7 @@ def test_data_survives_a_restart(routers):
 @pytest.mark.soak
 def test_kill_nine_leaves_no_postgres_and_loses_no_row(routers):
     """A router that was killed left 500 postgres processes and 25 GB behind, each holding its data directory so that
-    the next start failed (row 17)."""
+    the next start failed."""
     router = routers()
     rounds = 5 if os.environ.get("ROUTERD_SOAK") else 1
     acknowledged = {"one": 0, "two": 0}
@@ -66,7 +66,7 @@ def test_restart_at_once_after_kill_nine(routers):
 
 
 def test_a_killed_postmaster_recovers_on_the_next_connect(router, name):
-    """The router lived, the instance was dead, clients hung on sockets nobody would write to again (row 12)."""
+    """The router lived, the instance was dead, clients hung on sockets nobody would write to again."""
     with router.connect(name) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         postmaster = router.postmaster(name)

@@ -47,7 +47,7 @@ def test_a_role_that_exists_keeps_its_own_error(router, name):
     assert router.value(name, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'no_entry'", user="admin") is False
 
 
-def test_fifty_connections_of_a_new_user_at_once(router, name):
+def test_thirty_connections_of_a_new_user_at_once(router, name):
     """Each of them found the role absent, and all but one failed to create it."""
     router.value(name, "SELECT 1")
 
