@@ -89,9 +89,9 @@ struct TreeCopy {
 
     /// Waits until everything below `directory`, and all else on its file system, is on the disk.
     ///
-    /// One syncfs for the thousand files: on ext4 55 ms where one fsync for each took 1,500, because each of those waits
-    /// for the journal and the disk's cache on its own (27 against 165 without a journal; 45 against 390 beside a tenant
-    /// under full write load). What others have written costs less than a thousand flushes.
+    /// One syncfs for the thousand files: on ext4 55 ms where one fsync for each took 1,500, because each of those
+    /// waits for the journal and the disk's cache on its own (27 against 165 without a journal; 45 against 390 beside a
+    /// tenant under full write load). What others have written costs less than a thousand flushes.
     static func sync(_ directory: borrowing Descriptor, path: String) throws(EmbedError) {
         guard files_sync_filesystem(directory.number) == 0 else {
             throw .fileSystem(operation: "sync", path: path, .last)

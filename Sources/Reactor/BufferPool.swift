@@ -4,8 +4,8 @@ import Glibc
 /// the processor still has in its cache.
 ///
 /// At most `idleLimit` free buffers are kept; what comes back beyond them goes back to the kernel at once, and what
-/// nobody needed for a second goes back at the next `trim`. The pool lives on the heap and outlives its reactor until the last
-/// lent buffer is back.
+/// nobody needed for a second goes back at the next `trim`. The pool lives on the heap and outlives its reactor until
+/// the last lent buffer is back.
 @usableFromInline
 @safe
 struct BufferPool {

@@ -23,8 +23,8 @@ public struct Descriptor: ~Copyable, Sendable {
         return number
     }
 
-    /// `close(2)`. Its errors about lost writes belong to files, whose writers call `fsync` themselves; EBADF means that
-    /// somebody closed what this value owns, and the next owner of the number would be hit.
+    /// `close(2)`. Its errors about lost writes belong to files, whose writers call `fsync` themselves; EBADF means
+    /// that somebody closed what this value owns, and the next owner of the number would be hit.
     deinit {
         if close(number) != 0 {
             precondition(errno != EBADF, "a descriptor was closed behind its owner's back")

@@ -101,8 +101,8 @@ extension Listener {
         guard unsafe chmod(path, mode) == 0 else { throw refusal(address, "chmod", .last) }
     }
 
-    /// A socket file outlives its listener. A refused connection proves that nobody is behind it; a full backlog (EAGAIN)
-    /// that somebody is.
+    /// A socket file outlives its listener. A refused connection proves that nobody is behind it; a full backlog
+    /// (EAGAIN) that somebody is.
     private static func removeStaleSocket(_ path: String, _ address: SocketAddress) throws(ListenError) {
         var status = stat()
         guard unsafe lstat(path, &status) == 0 else { return }

@@ -85,7 +85,8 @@ extension Reactor {
 
     /// Takes over anything readable: a TCP or Unix stream, a datagram socket, a pipe, an inotify descriptor. Not armed.
     ///
-    /// Whether it blocks is the engine's business from now on, also for whoever shares its file description. Whoever sends to a pipe ignores SIGPIPE; sockets raise none.
+    /// Whether it blocks is the engine's business from now on, also for whoever shares its file description. Whoever
+    /// sends to a pipe ignores SIGPIPE; sockets raise none.
     public mutating func adopt(_ stream: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
         let kind = Self.kind(of: stream.number)
         return try add(stream, kind: kind, owner: owner)

@@ -5,8 +5,8 @@ public struct ReactorLimits: Sendable, Equatable {
     public var sources = 65_536
     /// Deadlines at one time. Two per session (statement and queue) with room for instances.
     public var deadlines = 262_144
-    /// Bytes of one buffer with its header. Relayed in bulk from a Unix socket to a TCP socket, a gigabyte costs 400 ms of
-    /// processor time with 16 KB, 300 with 32 KB, 220 with 64 KB and no less with 128 KB. A small message touches
+    /// Bytes of one buffer with its header. Relayed in bulk from a Unix socket to a TCP socket, a gigabyte costs 400 ms
+    /// of processor time with 16 KB, 300 with 32 KB, 220 with 64 KB and no less with 128 KB. A small message touches
     /// one page of it.
     public var bufferBytes = 65_536
     /// Free buffers that are kept warm for the next read; what comes back beyond them goes back to the kernel.

@@ -4,8 +4,8 @@
 /// carries the token of a slot's earlier tenant is recognised by one comparison. `raw` is what the kernel keeps for us
 /// in `epoll_data` or `user_data`.
 ///
-/// Sources use 28 bits of the slot. The highest bit marks deadlines; the three below it are free for an engine to say in
-/// `user_data` which of a source's operations has completed.
+/// Sources use 28 bits of the slot. The highest bit marks deadlines; the three below it are free for an engine to say
+/// in `user_data` which of a source's operations has completed.
 public struct Token: Hashable, Sendable, BitwiseCopyable {
     /// Slot in the low 32 bits, generation in the high 32. Never 0 for a token that was handed out.
     public let raw: UInt64

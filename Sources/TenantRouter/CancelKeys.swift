@@ -1,8 +1,8 @@
 import TenantPool
 import WireProtocol
 
-/// Who may cancel what. The router hands each client the backend's own process id with a secret of its own making, because a
-/// cancel request names no database and two instances may have given out the same pair.
+/// Who may cancel what. The router hands each client the backend's own process id with a secret of its own making,
+/// because a cancel request names no database and two instances may have given out the same pair.
 ///
 /// PostgreSQL manual, "Canceling Requests in Progress".
 struct CancelKeys {

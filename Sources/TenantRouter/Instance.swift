@@ -2,8 +2,8 @@ import PostgresEmbed
 import Reactor
 import TenantPool
 
-/// One life of a tenant's postmaster as the router holds it: what it runs in, how it is reached, how it is watched. Whether
-/// it should run at all is the pool's business.
+/// One life of a tenant's postmaster as the router holds it: what it runs in, how it is reached, how it is watched.
+/// Whether it should run at all is the pool's business.
 ///
 ///     preparing ─▶ prepared ─▶ booting ─ READY ─▶ claiming ─▶ serving ─▶ stopping
 final class Instance {

@@ -19,8 +19,8 @@ enum Limits {
     static let lingerDeadline: Duration = .seconds(2)
     /// How long a client may take nothing of the last bytes that wait for it after its backend has gone.
     static let flushDeadline: Duration = .seconds(60)
-    /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every two seconds while a
-    /// statement runs (`client_connection_check_interval`).
+    /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every two seconds
+    /// while a statement runs (`client_connection_check_interval`).
     static let abandonDeadline: Duration = .seconds(15)
     /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
     static let closingDeadline: Duration = .milliseconds(250)
@@ -31,7 +31,8 @@ enum Limits {
     static let pipelinedBytes = 64 * 1024
     /// The most clients without anybody having asked for a number: what an unlimited descriptor limit must not become.
     static let mostClients = 100_000
-    /// Clients past `maxClients` that are kept until their startup packet is in, so that they read why they are refused.
+    /// Clients past `maxClients` that are kept until their startup packet is in, so that they read why they are
+    /// refused.
     static let refusedClients = 64
     /// Places that silent clients give up when they are the last: a client that is dropped needs a tick to leave.
     static let placesKeptFree = 16
@@ -54,8 +55,8 @@ enum Limits {
     static let descriptorsPerInstance = 3
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
-    /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy, one
-    /// statement of the router's own for each instance that boots, and some slack.
+    /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
+    /// one statement of the router's own for each instance that boots, and some slack.
     static let descriptorsOfTheRouter = 96
 
     /// How many clients fit into the descriptors that are left.

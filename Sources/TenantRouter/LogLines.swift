@@ -115,8 +115,8 @@ struct LineLogHandler: LogHandler {
     }
 }
 
-/// Writes to standard error on a thread of its own: a terminal that was stopped, or a full pipe, delays log lines and no
-/// session. What does not fit into the bound is counted and the count is written instead.
+/// Writes to standard error on a thread of its own: a terminal that was stopped, or a full pipe, delays log lines and
+/// no session. What does not fit into the bound is counted and the count is written instead.
 final class LineWriter: Sendable {
     static let shared = LineWriter()
 
@@ -144,8 +144,8 @@ final class LineWriter: Sendable {
         queue.async { self.put(line) }
     }
 
-    /// Waits until every line so far has been written, but not for ever: somebody who stopped reading must not keep a program
-    /// from ending.
+    /// Waits until every line so far has been written, but not for ever: somebody who stopped reading must not keep a
+    /// program from ending.
     func flush(within patience: DispatchTimeInterval = .seconds(1)) {
         let isWritten = DispatchSemaphore(value: 0)
         queue.async { isWritten.signal() }

@@ -66,8 +66,8 @@ public final class MultiTenantRouter: Sendable {
         }
     }
 
-    /// Stops orderly: no new clients, sessions are told `57P01`, every instance is shut down cleanly. A second call, while
-    /// the first still waits, hurries.
+    /// Stops orderly: no new clients, sessions are told `57P01`, every instance is shut down cleanly. A second call,
+    /// while the first still waits, hurries.
     public func stop() async {
         mailbox.post(.stop)
         await untilStopped()

@@ -65,8 +65,8 @@ struct Relay: BitwiseCopyable {
 
 /// One direction of a relay.
 struct Flow: BitwiseCopyable {
-    /// Sends under way at which the source is no longer read: with one buffer a send, a session with a slow reader holds two
-    /// buffers a direction, and no more.
+    /// Sends under way at which the source is no longer read: with one buffer a send, a session with a slow reader
+    /// holds two buffers a direction, and no more.
     private static let sendsInFlightLimit: UInt16 = 2
 
     private var decoder: FrameDecoder

@@ -7,8 +7,8 @@ import TenantPool
 // How a router is put together, and taken apart.
 
 extension Router {
-    /// Opens everything that a router needs, in the order in which a user can understand what is wrong. Blocking: it runs
-    /// on the thread that then serves, because the reactor and every postmaster belong to that thread.
+    /// Opens everything that a router needs, in the order in which a user can understand what is wrong. Blocking: it
+    /// runs on the thread that then serves, because the reactor and every postmaster belong to that thread.
     static func assemble(
         _ configuration: RouterConfiguration, _ listeners: RouterListeners, progress: (String) -> Void
     ) throws(RouterError) -> Router {
@@ -72,8 +72,8 @@ extension Router {
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance
-        // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket whose
-        // backlog is full is tried again after a pause.
+        // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket
+        // whose backlog is full is tried again after a pause.
         limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 16
         return limits
     }
@@ -105,8 +105,8 @@ extension PoolLimits {
         maxConnections = configuration.maxConnections
         queueTimeout = configuration.queueTimeout
         idleTimeout = configuration.idleTimeout
-        // Sessions are told the end by PostgreSQL itself, which knows where a message ends: nothing is gained by waiting
-        // for them before it is told.
+        // Sessions are told the end by PostgreSQL itself, which knows where a message ends: nothing is gained by
+        // waiting for them before it is told.
         drainTimeout = .zero
     }
 }

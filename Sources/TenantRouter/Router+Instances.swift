@@ -116,8 +116,8 @@ extension Router {
         }
     }
 
-    /// Before the spawn, so that whatever can fail has failed by then: the socket that the postmaster announces its readiness
-    /// on, or for one that announces nothing a watch on its pid file.
+    /// Before the spawn, so that whatever can fail has failed by then: the socket that the postmaster announces its
+    /// readiness on, or for one that announces nothing a watch on its pid file.
     private mutating func listenForReadiness(_ id: InstanceID, _ cluster: PreparedCluster) throws -> Token {
         let descriptor = if let socket = cluster.takeNotifySocket() { socket } else { try cluster.pidFileWatch() }
         let readiness = try reactor.adopt(descriptor, owner: Owner(.readiness, id).raw)
@@ -176,8 +176,8 @@ extension Router {
         }
     }
 
-    /// The database bears its name; the journal that says so is removed behind the client's back, because doing it again
-    /// would change nothing.
+    /// The database bears its name; the journal that says so is removed behind the client's back, because doing it
+    /// again would change nothing.
     mutating func claimFinished(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
         guard case .claiming(let running, let socket) = instance.phase else { return }
         switch result {

@@ -50,8 +50,8 @@ extension Router {
         }
     }
 
-    /// The first time orderly: no new clients, instances told to stop, their sessions told by them. The second time in a
-    /// hurry.
+    /// The first time orderly: no new clients, instances told to stop, their sessions told by them. The second time in
+    /// a hurry.
     private mutating func stop() {
         switch lifetime {
         case .serving:

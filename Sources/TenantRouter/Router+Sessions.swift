@@ -165,7 +165,8 @@ extension Router {
         poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
     }
 
-    /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that comes first.
+    /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that
+    /// comes first.
     private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
         let notice = pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
         reactor.send(
@@ -219,8 +220,8 @@ extension Router {
         connect(session, lease)
     }
 
-    /// PostgreSQL's answer to the client stands where PostgreSQL refused the router too; what kept the router from asking is
-    /// said otherwise.
+    /// PostgreSQL's answer to the client stands where PostgreSQL refused the router too; what kept the router from
+    /// asking is said otherwise.
     private mutating func roleFailed(_ session: Token, _ error: ErrorMessage) {
         guard let (answer, lease) = sessions[session].roleFailed() else { return }
         if instances[lease.instance]?.socket == nil { return instanceStopped(session, lease.instance) }
@@ -444,8 +445,8 @@ extension Router {
         drain(session, relay.backend)
     }
 
-    /// The client has gone and the backend learns it; the lease stays until the backend has gone too, so that the instance
-    /// never holds more connections than the pool counts.
+    /// The client has gone and the backend learns it; the lease stays until the backend has gone too, so that the
+    /// instance never holds more connections than the pool counts.
     private mutating func abandon(_ session: Token, _ backend: Token) {
         reactor.close(sessions[session].frontend)
         drain(session, backend)
@@ -458,7 +459,8 @@ extension Router {
         arm(session, after: Limits.abandonDeadline)
     }
 
-    /// Gives the client the time to read its last message: closing with unread bytes would reset the connection under it.
+    /// Gives the client the time to read its last message: closing with unread bytes would reset the connection under
+    /// it.
     private mutating func linger(_ session: Token) {
         reactor.receive(sessions[session].frontend)
         arm(session, after: Limits.lingerDeadline)

@@ -83,7 +83,8 @@ struct Router: ~Copyable {
 // MARK: - The tick
 
 extension Router {
-    /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next deadline.
+    /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next
+    /// deadline.
     mutating func run() {
         while !isDone {
             reactor.wait()

@@ -81,8 +81,8 @@ public struct RouterConfiguration: Sendable {
     /// Five processes each: more than any kernel has process ids for.
     private static let mostInstances = 500_000
 
-    /// Looks whether a router could start with these values, without touching anything: each value for itself, and whether there
-    /// is a PostgreSQL.
+    /// Looks whether a router could start with these values, without touching anything: each value for itself, and
+    /// whether there is a PostgreSQL.
     ///
     /// - Throws: ``RouterError`` of the kind `configuration` that names the first impossible value, or of the kind
     ///   `environment` for what the machine lacks.

@@ -15,7 +15,8 @@ public final class RouterListeners: Sendable {
 
     /// Binds what the configuration asks for.
     ///
-    /// - Throws: ``RouterError`` with the kind `configuration` for an address that is not loopback, unless that is allowed
+    /// - Throws: ``RouterError`` with the kind `configuration` for an address that is not loopback, unless that is
+    ///   allowed
     ///   explicitly, and `listener` for one that is taken or not this machine's.
     public static func bind(_ configuration: RouterConfiguration) throws(RouterError) -> RouterListeners {
         let addresses = try addresses(configuration)
@@ -33,8 +34,8 @@ public final class RouterListeners: Sendable {
         return listeners
     }
 
-    /// Makes the Unix socket that the configuration asks for, if it asks for one: as the user that serves, who has to remove it
-    /// again.
+    /// Makes the Unix socket that the configuration asks for, if it asks for one: as the user that serves, who has to
+    /// remove it again.
     public func bindSocket(_ configuration: RouterConfiguration) throws(RouterError) {
         guard let directory = configuration.socketDirectory else { return }
         let path = "\(directory)/.s.PGSQL.\(port)"

@@ -78,11 +78,12 @@ struct Arrival {
     var roleIsSettled = false
     /// Whether an instance stopped under this client before it had a session: it is given another one once.
     var isRequeued = false
-    /// Whether the client was sent AuthenticationOk by the router, which had something to say before there was a backend.
+    /// Whether the client was sent AuthenticationOk by the router, which had something to say before there was a
+    /// backend.
     var isGreeted = false
 
-    /// Whether the router may speak before the backend does: a client that asks for more than protocol 3.0 expects the backend's
-    /// NegotiateProtocolVersion first.
+    /// Whether the router may speak before the backend does: a client that asks for more than protocol 3.0 expects the
+    /// backend's NegotiateProtocolVersion first.
     var mayBeGreeted: Bool {
         packet.version == .v3_0 && !packet.parameters.contains { $0.name.starts(with: "_pq_.".utf8) }
     }
@@ -294,8 +295,8 @@ extension Session {
         openDescriptors += 1
     }
 
-    /// The role exists now. Whether it did before cannot be told from here, as another session may have been quicker, so
-    /// the client is connected once more: if it is refused again, that is PostgreSQL's own answer.
+    /// The role exists now. Whether it did before cannot be told from here, as another session may have been quicker,
+    /// so the client is connected once more: if it is refused again, that is PostgreSQL's own answer.
     ///
     /// - Returns: the lease to connect under; nil for a client that does not wait for its role any more.
     mutating func roleSettled() -> Lease? {
@@ -307,7 +308,8 @@ extension Session {
 
     /// The role could not be created.
     ///
-    /// - Returns: PostgreSQL's answer to the client, and the lease; nil for a client that does not wait for its role any more.
+    /// - Returns: PostgreSQL's answer to the client, and the lease; nil for a client that does not wait for its role
+    ///   any more.
     func roleFailed() -> (refusal: [UInt8], Lease)? {
         guard case .arriving(_, .awaitingRole(let lease, let refusal)) = stage else { return nil }
         return (refusal, lease)
@@ -323,7 +325,8 @@ extension Session {
 // MARK: - The backend's facts
 
 extension Session {
-    /// The connection stands: answers what the backend is to be sent, the startup packet as it came or a cancel request.
+    /// The connection stands: answers what the backend is to be sent, the startup packet as it came or a cancel
+    /// request.
     mutating func backendConnected() -> [UInt8] {
         switch stage {
         case .arriving(let arrival, .connecting(let attempt)):

@@ -1,7 +1,7 @@
 import Reactor
 
-/// Clients that have connected and not said yet what they want, the one that has been silent for longest first. They make room
-/// when the last places are taken, so that a flood of half-open connections shuts nobody out.
+/// Clients that have connected and not said yet what they want, the one that has been silent for longest first. They
+/// make room when the last places are taken, so that a flood of half-open connections shuts nobody out.
 struct SilentClients {
     private var sessions: [Token] = []
     private var first = 0
@@ -20,7 +20,8 @@ struct SilentClients {
         return nil
     }
 
-    /// Forgets sessions that are silent no longer, once there are more of them than of all that live: a moment's work now and then.
+    /// Forgets sessions that are silent no longer, once there are more of them than of all that live: a moment's work
+    /// now and then.
     mutating func tidy(live: Int, where isSilent: (Token) -> Bool) {
         guard sessions.count > 2 * live + Self.slack else { return }
         sessions = sessions[first...].filter(isSilent)

@@ -5,7 +5,8 @@ extension TenantName {
     /// The tenant that a startup packet means: its database, or else its user, as PostgreSQL does.
     ///
     /// A physical replication connection names no database (libpq says `replication`, which nobody means); it says
-    /// `options=-c routerd.tenant=NAME`. PostgreSQL takes that for a setting of an extension it does not know, and keeps it.
+    /// `options=-c routerd.tenant=NAME`. PostgreSQL takes that for a setting of an extension it does not know, and
+    /// keeps it.
     init(chosenBy packet: StartupPacket) throws(ErrorMessage) {
         let name: String
         if packet.isPhysicalReplication {
@@ -23,8 +24,8 @@ extension TenantName {
 }
 
 extension StartupPacket {
-    /// PostgreSQL manual, "Streaming Replication Protocol": `replication` is a boolean, or `database` for logical replication,
-    /// which is a session with a database.
+    /// PostgreSQL manual, "Streaming Replication Protocol": `replication` is a boolean, or `database` for logical
+    /// replication, which is a session with a database.
     var isPhysicalReplication: Bool {
         guard let value = self["replication"]?.lowercased(), !value.isEmpty else { return false }
         return value == "on" || value == "1" || "true".hasPrefix(value) || "yes".hasPrefix(value)

@@ -35,8 +35,8 @@ enum Privileges {
         guard setuid(0) != 0 else { throw .failed("became \"\(user.name)\" but could still return to root; giving up") }
     }
 
-    /// Makes the base directory where it is absent and gives away only what it made, never what it found: the directory is
-    /// opened without following a link, so that it is the one that was made.
+    /// Makes the base directory where it is absent and gives away only what it made, never what it found: the directory
+    /// is opened without following a link, so that it is the one that was made.
     static func prepareBaseDirectory(_ path: String, for user: User) throws(Failure) {
         let path = withoutTrailingSlashes(path)
         if let slash = path.lastIndex(of: "/"), slash > path.startIndex { try makeDirectories(String(path[..<slash])) }

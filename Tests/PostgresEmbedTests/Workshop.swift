@@ -12,8 +12,8 @@ final class Workshop {
 
     init(_ options: (inout ClusterStoreOptions) -> Void = { _ in }) throws {
         Workshop.becomeOrdinaryUser()
-        // In memory where possible: ext4 without a journal looks at every inode that was deleted within minutes before it
-        // makes a file, and tests delete many.
+        // In memory where possible: ext4 without a journal looks at every inode that was deleted within minutes before
+        // it makes a file, and tests delete many.
         let parent = unsafe access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
         var template = Array("\(parent)/routerd-test-XXXXXX".utf8CString)
         try #require(unsafe mkdtemp(&template) != nil)

@@ -78,7 +78,8 @@ extension ReactorTests {
             close(outerB)
         }
 
-        /// Nothing is received between `.disarmed` and the next `receive`, whatever comes from the kernel; nothing is lost.
+        /// Nothing is received between `.disarmed` and the next `receive`, whatever comes from the kernel; nothing is
+        /// lost.
         @Test(arguments: Engines.available) func disarmAndReceiveInterleaveFreely(_ engine: EngineKind) throws {
             let rig = try Rig(engine)
             let (ours, theirs) = try Peer.pair()
@@ -108,7 +109,8 @@ extension ReactorTests {
             try rig.run { $0.seen(by: 1).last == .endOfStream }
         }
 
-        /// Random disarming, arming and sending from a seed: the bytes are whole and no `.received` comes where none may.
+        /// Random disarming, arming and sending from a seed: the bytes are whole and no `.received` comes where none
+        /// may.
         @Test(arguments: Engines.available, Seeds.some(4))
         func randomSubscriptionsLoseNothing(_ engine: EngineKind, _ seed: UInt64) throws {
             var random = SeededGenerator(state: seed)

@@ -115,7 +115,8 @@ extension ReactorTests {
             for client in clients { close(client) }
         }
 
-        /// With no descriptor left the accept loop spun at 100 %. It is told once and then rests until it is armed again.
+        /// With no descriptor left the accept loop spun at 100 %. It is told once and then rests until it is armed
+        /// again.
         @Test func runningOutOfDescriptorsRestsTheListener() async {
             await #expect(processExitsWith: .success) {
                 for engine in Engines.available {
