@@ -225,16 +225,23 @@ struct SpawnTests {
 
 /// The control file with another way of passing values of eight bytes, and a checksum that says so.
 private func pass(_ content: [UInt8], byValue: Bool) -> [UInt8]? {
-    let format = withUnsafeBytes(of: Double(1_234_567).bitPattern.littleEndian) { unsafe Array($0) }
+    let format = bytes(Double(1_234_567).bitPattern, count: 8)
     guard let start = (0..<500).first(where: { content[$0..<$0 + 8].elementsEqual(format) }),
-        let checksum = stride(from: 128, to: 508, by: 4).first(where: { offset in
-            let value = CRC32C(of: content[..<offset]).value
-            return (0..<4).allSatisfy { content[offset + $0] == UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+        let end = stride(from: 128, to: 508, by: 4).first(where: { offset in
+            content[offset..<offset + 4].elementsEqual(checksum(of: content[..<offset]))
         })
     else { return nil }
     var changed = content
     changed[start + 40] = byValue ? 1 : 0
-    let value = CRC32C(of: changed[..<checksum]).value
-    for index in 0..<4 { changed[checksum + index] = UInt8(truncatingIfNeeded: value >> (8 * index)) }
+    changed.replaceSubrange(end..<end + 4, with: checksum(of: changed[..<end]))
     return changed
+}
+
+private func checksum(of content: ArraySlice<UInt8>) -> [UInt8] {
+    bytes(UInt64(CRC32C(of: content).value), count: 4)
+}
+
+/// Little-endian.
+private func bytes(_ value: UInt64, count: Int) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
 }
