@@ -34,6 +34,19 @@ needed_by_test() {
     command -v node >/dev/null || packages+=(nodejs)
     command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
     [ -x .venv/bin/python ] || python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+    needed_by_driver_matrix
+}
+
+# Debian's modules are loaded by Debian's own interpreters, whatever else is on the PATH.
+needed_by_driver_matrix() {
+    /usr/bin/perl -MDBD::Pg -e 1 2>/dev/null || packages+=(libdbd-pg-perl)
+    /usr/bin/ruby -rpg -e 1 2>/dev/null || packages+=(ruby-pg)
+    /usr/bin/php -m 2>/dev/null | grep -qx pdo_pgsql || packages+=(php-cli php-pgsql)
+    [ -x /usr/bin/go ] || packages+=(golang-go)
+    [ -e /usr/share/gocode/src/github.com/lib/pq ] || packages+=(golang-github-lib-pq-dev)
+    # A compiler too: the program is started from its source.
+    java -version >/dev/null 2>&1 && command -v javac >/dev/null || packages+=(default-jdk-headless)
+    [ -e /usr/share/java/postgresql.jar ] || packages+=(libpostgresql-jdbc-java)
 }
 
 postgres_present() {
@@ -47,7 +60,7 @@ install_packages() {
     mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
     local root
     root=$(way_to_root) || explain_and_fail
-    say "installing ${packages[*]} (Debian packages, about a minute)"
+    say "installing ${packages[*]} (Debian packages, a minute or two)"
     local log
     log=$(mktemp)
     $root env DEBIAN_FRONTEND=noninteractive bash -euo pipefail -c "$(declare -f as_root); as_root \"\$@\"" \
@@ -114,7 +127,7 @@ MESSAGE
 
 install_python_packages() {
     local wanted=Tests/integration/requirements.txt installed=.venv/requirements.txt
-    cmp -s "$wanted" "$installed" && .venv/bin/python -c 'import psycopg, asyncpg, pytest' 2>/dev/null && return
+    cmp -s "$wanted" "$installed" && .venv/bin/python -c 'import psycopg, psycopg2, asyncpg, pg8000, sqlalchemy, pytest' 2>/dev/null && return
     say "installing $(paste -sd' ' "$wanted") into .venv"
     python3 -m venv --clear .venv || fail "python3 -m venv failed: is python3-venv installed?"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$wanted" ||

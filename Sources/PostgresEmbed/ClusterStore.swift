@@ -161,7 +161,7 @@ extension ClusterStore {
     ///   - directoryName: one path component that does not begin with a full stop.
     ///   - databaseName: what clients call it.
     ///   - mayCreate: whether an absent directory is cloned from the template.
-    /// - Throws: `absent`; `notACluster` and `otherMajorVersion` (the directory is not touched); `clusterInUse`,
+    /// - Throws: `absent`; `notACluster`, `otherMajorVersion` and `otherBuild` (the directory is not touched); `clusterInUse`,
     ///   `survivorRemains`; `fileSystem`.
     public func prepare(
         directoryName: String, databaseName: String, mayCreate: Bool
@@ -216,6 +216,12 @@ extension ClusterStore {
             throw .notACluster(path: tenant.path, reason: "It has no file PG_VERSION.")
         }
         let version = String(decoding: content.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        // Before the version: PostgreSQL of that version could not serve it either. PostgreSQL itself says what is wrong
+        // with a control file that is absent or damaged.
+        let control = try FileSystem.contents(of: "global/pg_control", in: cluster)
+        if let control, ControlFile(control)?.isOf32BitBuild == true {
+            throw .otherBuild(path: tenant.path, version: version)
+        }
         guard version == "\(installation.majorVersion)" else {
             throw .otherMajorVersion(path: tenant.path, found: version, expected: "\(installation.majorVersion)")
         }

@@ -1,8 +1,8 @@
 import Glibc
 import Reactor
 
-/// The identity in `global/pg_control`: the system identifier and the nonce of mock authentication, which a copied
-/// cluster would share with every other copy.
+/// What `global/pg_control` tells of a cluster: its identity (the system identifier and the nonce of mock
+/// authentication, which a copied cluster would share with every other copy) and the kind of build that made it.
 ///
 /// ```
 /// 0                8                      40                       crc−32           crc       crc+4 … 8192
@@ -48,15 +48,32 @@ struct ControlFile {
         }.joined()
     }
 
+    /// Whether a 32-bit build made it: one that passes values of eight bytes by reference. Nil where the fields are not
+    /// found in the place they have had since PostgreSQL 13; then PostgreSQL is the one to judge.
+    ///
+    /// ```
+    /// −48                   −40       −8            −4                   nonce (18 and later: one more byte before it)
+    /// | 1234567.0 as double | 8 sizes | by value u8 | page checksums u32 | 32 bytes
+    /// ```
+    /// Counted from the end, because a 32-bit build may align what is before it otherwise.
+    var isOf32BitBuild: Bool? {
+        let end = nonceOffset - (isPaddedBehindNonce ? 1 : 0)
+        let floatFormat = Double(bitPattern: Self.number(bytes, at: end - 48))
+        guard Self.word(bytes, at: 8) >= 1300, floatFormat == 1_234_567 else { return nil }
+        return bytes[end - 8] == 0
+    }
+
     /// Gives the cluster an identity of its own. `nonce` has 32 bytes.
     mutating func identify(systemIdentifier: UInt64, nonce: [UInt8]) {
         precondition(nonce.count == 32, "a nonce has 32 bytes")
         for index in 0..<8 { bytes[index] = UInt8(truncatingIfNeeded: systemIdentifier >> (8 * index)) }
-        let nonceOffset = checksumOffset - (isPaddedBehindNonce ? 35 : 32)
+        let nonceOffset = nonceOffset
         bytes.replaceSubrange(nonceOffset..<nonceOffset + 32, with: nonce)
         let checksum = CRC32C(of: bytes[..<checksumOffset]).value
         for index in 0..<4 { bytes[checksumOffset + index] = UInt8(truncatingIfNeeded: checksum >> (8 * index)) }
     }
+
+    private var nonceOffset: Int { checksumOffset - (isPaddedBehindNonce ? 35 : 32) }
 
     /// From PostgreSQL 18 on (format 1800) a one-byte field stands before the nonce, and three of padding behind it.
     private var isPaddedBehindNonce: Bool { Self.word(bytes, at: 8) >= 1800 }

@@ -26,6 +26,8 @@ public enum EmbedError: Error, Equatable, Sendable {
     case notACluster(path: String, reason: String)
     /// The tenant's cluster was made by another major version of PostgreSQL.
     case otherMajorVersion(path: String, found: String, expected: String)
+    /// The tenant's cluster was made by a 32-bit build, as PGlite's are, whose files this PostgreSQL cannot read.
+    case otherBuild(path: String, version: String)
     /// A postmaster that is not ours to end (another program's) has the tenant's directory open.
     case clusterInUse(path: String, processID: Int32)
     /// A process of an earlier server's instance has the tenant's directory open and cannot be ended.
@@ -54,6 +56,8 @@ extension EmbedError {
         case .notACluster(let path, _): "\"\(path)\" is not a PostgreSQL cluster"
         case .otherMajorVersion(let path, let found, let expected):
             "the cluster in \"\(path)\" was made by PostgreSQL \(found), this is PostgreSQL \(expected)"
+        case .otherBuild(let path, let version):
+            "the cluster in \"\(path)\" was made by a 32-bit build of PostgreSQL \(version), such as PGlite"
         case .clusterInUse(let path, let processID):
             "the cluster in \"\(path)\" is in use by another server (process \(processID))"
         case .survivorRemains(let path, let processID):
@@ -70,6 +74,7 @@ extension EmbedError {
         case .postgresNotFound(let lookedIn):
             "No directory with both postgres and initdb among: \(lookedIn.joined(separator: ", "))."
         case .notACluster(_, let reason): reason
+        case .otherBuild: "Its files are laid out for 32 bits, which no 64-bit PostgreSQL reads. Nothing was changed."
         case .postgresUnusable, .runningAsRoot, .directoryUnusable, .directoryInUse, .confinementUnavailable,
             .templateFailed, .absent, .otherMajorVersion, .clusterInUse, .survivorRemains, .socketPathTooLong,
             .spawnFailed, .fileSystem:
@@ -92,6 +97,9 @@ extension EmbedError {
         case .notACluster: "Move the directory away; it is never changed by routerd."
         case .otherMajorVersion(_, let found, _):
             "Serve it with the programs of PostgreSQL \(found) (--postgres-bin), or dump it with them and restore it."
+        case .otherBuild:
+            "Dump it with the program that made it (PGlite: pgDump of @electric-sql/pglite-tools), move the directory away, "
+                + "connect again and restore the dump."
         case .clusterInUse: "Stop that server first (pg_ctl stop)."
         case .survivorRemains(_, let processID): "See what process \(processID) waits for, and end it."
         case .socketPathTooLong: "Set XDG_RUNTIME_DIR to a shorter directory."
@@ -109,7 +117,7 @@ extension EmbedError {
         case .fileSystem, .directoryUnusable: "58030"
         case .spawnFailed(_, _, let errno) where errno.code == EAGAIN || errno.code == ENOMEM: "53200"
         case .clusterInUse, .survivorRemains, .directoryInUse: "55006"
-        case .notACluster, .otherMajorVersion: "F0000"
+        case .notACluster, .otherMajorVersion, .otherBuild: "F0000"
         case .postgresNotFound, .postgresUnusable, .runningAsRoot, .confinementUnavailable, .templateFailed,
             .socketPathTooLong, .spawnFailed:
             "58000"
@@ -121,7 +129,8 @@ extension EmbedError {
         switch self {
         case .clusterInUse, .survivorRemains, .spawnFailed, .fileSystem: true
         case .postgresNotFound, .postgresUnusable, .runningAsRoot, .directoryUnusable, .directoryInUse,
-            .confinementUnavailable, .templateFailed, .absent, .notACluster, .otherMajorVersion, .socketPathTooLong:
+            .confinementUnavailable, .templateFailed, .absent, .notACluster, .otherMajorVersion, .otherBuild,
+            .socketPathTooLong:
             false
         }
     }

@@ -98,6 +98,30 @@ struct ParsingTests {
     }
 }
 
+extension ParsingTests {
+    @Test(
+        "a 32-bit build is told by how it passes eight bytes, where the fields are known",
+        arguments: [(1300, 0), (1300, 1), (1700, 0), (1800, 0), (1800, 1)])
+    func build(format: Int, byValue: UInt8) throws {
+        let nonce = format >= 1800 ? 253 : 252
+        func control(format: Int, floatFormat: Double) -> ControlFile? {
+            var bytes = [UInt8](repeating: 0, count: 8192)
+            for index in 0..<4 { bytes[8 + index] = UInt8(truncatingIfNeeded: format >> (8 * index)) }
+            let end = nonce - (format >= 1800 ? 1 : 0)
+            for index in 0..<8 {
+                bytes[end - 48 + index] = UInt8(truncatingIfNeeded: floatFormat.bitPattern >> (8 * index))
+            }
+            bytes[end - 8] = byValue
+            let checksumOffset = nonce + (format >= 1800 ? 35 : 32)
+            let checksum = CRC32C(of: bytes[..<checksumOffset]).value
+            for index in 0..<4 { bytes[checksumOffset + index] = UInt8(truncatingIfNeeded: checksum >> (8 * index)) }
+            return ControlFile(bytes)
+        }
+        #expect(try #require(control(format: format, floatFormat: 1_234_567)).isOf32BitBuild == (byValue == 0))
+        #expect(try #require(control(format: format, floatFormat: 0)).isOf32BitBuild == nil)
+    }
+}
+
 @Suite("Settings")
 struct SettingsTests {
     private func settings(memory: Int, instances: Int, clients: Int = 40) -> String {

@@ -49,6 +49,41 @@ struct StoreTests {
         }
     }
 
+    @Test("a cluster of a 32-bit build, as PGlite's are, is recognised and refused with what to do")
+    func clusterOf32BitBuild() async {
+        await #expect(processExitsWith: .success) {
+            let workshop = try Workshop()
+            let store = workshop.store
+            try workshop.boot("tenant").stop()
+            let path = store.baseDirectory + "/tenant"
+            let global = try FileSystem.openDirectory(path + "/global")
+            let whole = try #require(try FileSystem.contents(of: "pg_control", in: global))
+            #expect(ControlFile(whole)?.isOf32BitBuild == false)
+
+            try FileSystem.replace("pg_control", in: global, with: try #require(pass(whole, byValue: false)))
+            // PostgreSQL's own reading of the byte that was changed.
+            let report = Program(
+                path: store.installation.binDirectory + "/pg_controldata", arguments: ["-D", path])
+            let lines = try report.run().output.split(separator: "\n")
+            #expect(lines.contains { $0.hasPrefix("Float8 argument passing:") && $0.hasSuffix("by reference") })
+            #expect(!lines.contains { $0.contains("CRC") })
+
+            let version = "\(store.installation.majorVersion)"
+            // PGlite's is another major version as a rule, and no PostgreSQL of that version would help.
+            for found in [version, "17"] {
+                let cluster = try FileSystem.openDirectory(path)
+                try FileSystem.replace("PG_VERSION", in: cluster, with: Array("\(found)\n".utf8))
+                let before = try FileSystem.entries(of: cluster, path: path).sorted()
+                #expect(throws: EmbedError.otherBuild(path: path, version: found)) {
+                    try store.prepare(directoryName: "tenant", databaseName: "tenant", mayCreate: true)
+                }
+                #expect(try FileSystem.entries(of: cluster, path: path).sorted() == before)
+            }
+            #expect(EmbedError.otherBuild(path: path, version: "17").hint?.contains("PGlite") == true)
+            #expect(EmbedError.otherBuild(path: path, version: "17").isRetryable == false)
+        }
+    }
+
     @Test("one server per base directory; the next one clears up after one that was killed")
     func oneServer() async {
         await #expect(processExitsWith: .success) {
@@ -186,4 +221,27 @@ struct SpawnTests {
         let output = String(decoding: try FileSystem.read(reading, path: "pipe", limit: 4096), as: UTF8.self)
         #expect(output == "uid=12345 gid=54321 groups=54321\n")
     }
+}
+
+/// The control file with another way of passing values of eight bytes, and a checksum that says so.
+private func pass(_ content: [UInt8], byValue: Bool) -> [UInt8]? {
+    let format = bytes(Double(1_234_567).bitPattern, count: 8)
+    guard let start = (0..<500).first(where: { content[$0..<$0 + 8].elementsEqual(format) }),
+        let end = stride(from: 128, to: 508, by: 4).first(where: { offset in
+            content[offset..<offset + 4].elementsEqual(checksum(of: content[..<offset]))
+        })
+    else { return nil }
+    var changed = content
+    changed[start + 40] = byValue ? 1 : 0
+    changed.replaceSubrange(end..<end + 4, with: checksum(of: changed[..<end]))
+    return changed
+}
+
+private func checksum(of content: ArraySlice<UInt8>) -> [UInt8] {
+    bytes(UInt64(CRC32C(of: content).value), count: 4)
+}
+
+/// Little-endian.
+private func bytes(_ value: UInt64, count: Int) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
 }

@@ -44,8 +44,9 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="module")
 def router(request):
-    """Shared by the tests of a file: each takes database names of its own."""
-    yield from _lifetime([Router(on_disk=_on_disk(request)).start()])
+    """Shared by the tests of a file, which may name flags in ROUTER_ARGUMENTS: each takes database names of its own."""
+    arguments = getattr(request.module, "ROUTER_ARGUMENTS", ())
+    yield from _lifetime([Router(*arguments, on_disk=_on_disk(request)).start()])
 
 
 @pytest.fixture
