@@ -128,6 +128,9 @@ extension Router {
             abandon(session, backend)
         case .finishBackend(let backend):
             reactor.finish(backend)
+        case .finishTerminated(let backend):
+            reactor.finish(backend)
+            arm(session, after: Limits.abandonDeadline)
         }
     }
 
@@ -136,6 +139,7 @@ extension Router {
         case .none: break
         case .readBackend(let backend): reactor.receive(backend)
         case .keepFlushing: arm(session, after: Limits.flushDeadline)
+        case .keepFinishing: arm(session, after: Limits.abandonDeadline)
         case .linger: linger(session)
         case .close: close(session)
         }

@@ -181,6 +181,8 @@ extension Session {
         case abandon(Token)
         /// The backend reads the end of stream too, and may still answer what was asked before.
         case finishBackend(Token)
+        /// The same after Terminate: there is a limit to how long a backend may take to go.
+        case finishTerminated(Token)
     }
 
     /// The client has sent its last byte. Before the relay that means it has lost interest.
@@ -188,7 +190,8 @@ extension Session {
         switch stage {
         case .relaying(let relay):
             stage = .frontendEnded(relay)
-            return .finishBackend(relay.backend)
+            return relay.lastFrontendTag == Frontend.Tag.terminate
+                ? .finishTerminated(relay.backend) : .finishBackend(relay.backend)
         case .flushing(let relay, then: _):
             stage = .flushing(relay, then: .close)
             return .none
@@ -231,6 +234,8 @@ extension Session {
         case readBackend(Token)
         /// The client takes its last bytes, but has not taken them all.
         case keepFlushing
+        /// The same while the backend may still have more for it.
+        case keepFinishing
         /// The last bytes have left.
         case linger
         case close
@@ -245,7 +250,8 @@ extension Session {
         case .frontendEnded(var relay):
             let resumes = relay.frontendSent()
             stage = .frontendEnded(relay)
-            return resumes ? .readBackend(relay.backend) : .none
+            if resumes { return .readBackend(relay.backend) }
+            return relay.lastFrontendTag == Frontend.Tag.terminate ? .keepFinishing : .none
         case .flushing(var relay, then: let next):
             _ = relay.frontendSent()
             stage = .flushing(relay, then: next)
@@ -524,11 +530,14 @@ extension Session {
         case .abandoning(let backend, let instance):
             stage = .closed
             return .closeBackend(backend, instance)
+        case .frontendEnded(let relay):
+            stage = .closed
+            return .closeBackend(relay.backend, relay.instance)
         case .arriving(var arrival, .queued) where arrival.mayBeGreeted && !arrival.isGreeted:
             arrival.isGreeted = true
             stage = .arriving(arrival, .queued)
             return .explainWait(arrival.tenant)
-        case .arriving, .relaying, .frontendEnded, .closed:
+        case .arriving, .relaying, .closed:
             return .none
         }
     }

@@ -41,8 +41,8 @@ import WireProtocol
         awaitingRole      | returnLease → closed          | returnLease → closed | ·
         relaying          | finishBackend → frontendEnded | abandon → abandoning | ·
         relayingFull      | finishBackend → frontendEnded | abandon → abandoning | ·
-        frontendEnded     | ·                             | abandon → abandoning | ·
-        frontendEndedFull | ·                             | abandon → abandoning | ·
+        frontendEnded     | ·                             | abandon → abandoning | closeBackend → closed
+        frontendEndedFull | ·                             | abandon → abandoning | closeBackend → closed
         flushing          | · → flushingLast              | close → closed       | close → closed
         flushingLast      | ·                             | close → closed       | close → closed
         cancelling        | ·                             | ·                    | closeCancel → closed

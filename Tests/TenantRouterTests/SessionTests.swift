@@ -215,6 +215,20 @@ import WireProtocol
         #expect(answer == refusal && lease.instance == Situation.instance)
     }
 
+    /// A backend that hangs must not keep the place of a client that has said goodbye.
+    @Test func afterTerminateABackendHasALimitToGo() {
+        var session = Situation.relaying.session
+        _ = session.frontendReceived(Says.terminate)
+        guard case .finishTerminated(Situation.backend) = session.frontendEnded() else {
+            Issue.record("no limit")
+            return
+        }
+        guard case .closeBackend(Situation.backend, Situation.instance) = session.deadlineExpired() else {
+            Issue.record("the lease is kept")
+            return
+        }
+    }
+
     /// libpq takes nothing before AuthenticationOk, and takes it once.
     @Test func aClientThatWaitedLongIsGreetedOnce() {
         var session = Situation.queued.session
@@ -341,7 +355,7 @@ import WireProtocol
     @Test func aHalfClosedClientGetsTheWholeAnswer() {
         var session = Situation.relaying.session
         _ = session.frontendReceived(Says.query + Says.terminate)
-        #expect(name(of: session.frontendEnded()) == "finishBackend")
+        #expect(name(of: session.frontendEnded()) == "finishTerminated")
         #expect(name(of: session.backendReceived(Says.done)) == "forward")
         #expect(name(of: session.backendReceived(Says.ready)) == "forwardAndPause")
         #expect(name(of: session.backendEnded()) == "flush")
@@ -381,7 +395,7 @@ extension Session.FrontendGoneAction {
     fileprivate var leases: Int {
         switch self {
         case .returnLease, .giveUp: 1
-        case .none, .close, .leaveQueue, .abandon, .finishBackend: 0
+        case .none, .close, .leaveQueue, .abandon, .finishBackend, .finishTerminated: 0
         }
     }
 }
