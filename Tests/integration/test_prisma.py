@@ -62,6 +62,8 @@ def test_migrate_dev(router, name):
             assert not _locked_for_others(router, name)
         _expect_history(main, len(MIGRATIONS))
         assert main.tables() == {"User", "Post", "_prisma_migrations"}
+    # DROP DATABASE acts inside the main tenant's instance, so the shadow tenants stay.
+    assert sum(tenant.startswith("prisma_migrate_shadow_db_") for tenant in router.tenants()) == len(MIGRATIONS)
 
 
 def _in_shadow_database(router, main, migrations):

@@ -89,6 +89,14 @@ def test_pg_dumpall(router, tenant):
     assert "not_dumped" not in dump and "secret" not in dump
 
 
+def test_pg_dumpall_follows_names(router, tenant):
+    """A database made inside is listed, but its name leads to the tenant of that name: an empty one here."""
+    inside = f"{tenant}_in"
+    run(router, "createdb", f"--maintenance-db={tenant}", inside)
+    dump = run(router, "pg_dumpall", "-l", tenant).stdout
+    assert f"\n\\connect {inside}\n" in dump and inside in router.tenants()
+
+
 def test_vacuumdb(router, tenant):
     run(router, "vacuumdb", "--analyze", tenant)
     assert router.value(tenant, "SELECT reltuples FROM pg_class WHERE relname = 'kept'") == 100
