@@ -107,7 +107,7 @@ def test_driver(router, results, driver, tmp_path):
     result = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
         env=clean_environment() | {
-            "PYTHONPATH": str(DRIVERS), "NODE_PATH": str(ROOT / ".build/node/usr/share/nodejs"),
+            "PYTHONPATH": str(DRIVERS / "shared"), "NODE_PATH": str(ROOT / ".build/node/usr/share/nodejs"),
             "ROUTERD_TEST_HOST": router.host, "ROUTERD_TEST_PORT": str(router.port),
             "ROUTERD_TEST_DATABASE": database})
     output = result.stdout + result.stderr
