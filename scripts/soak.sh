@@ -10,7 +10,7 @@ round=0
 while [ $SECONDS -lt $deadline ]; do
     round=$((round + 1))
     echo "routerd: soak round $round, $(((deadline - SECONDS + 59) / 60)) min left"
-    swift test --skip-build
+    ROUTERD_SOAK=1 swift test --skip-build
     ROUTERD_SOAK=1 .venv/bin/python -m pytest Tests/integration -m soak
 done
 echo "routerd: soak passed, $round rounds"

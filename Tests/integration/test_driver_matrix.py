@@ -32,6 +32,31 @@ STEPS = {
     "reconnect": "notices that the server ended the session, and connects again",
 }
 
+TOOLS = """
+## PostgreSQL's own tools
+
+They take one server for one cluster; here each database name is a cluster (`Tests/integration/test_tools.py`).
+
+- **pg_isready** connects like any client: without `-d` to the database that is named as the user. So it makes that
+  tenant or wakes it, and answers for it.
+- **psql -l** lists the databases of one instance: `psql -l -d NAME`. Without `-d` it asks the tenant `postgres`,
+  which is made for that. Other tenants are not listed.
+- **createdb**, **dropdb** act inside one instance: `--maintenance-db=NAME`, or else the tenant `postgres`. What
+  they make cannot be reached through the router, where that name is a tenant of its own, made by connecting; dropdb
+  leaves that one.
+- **pg_dumpall** `-l NAME` dumps one tenant with its roles, the router's own role `routerd` among them. Of a
+  database that createdb made inside, it finds only the tenant of that name.
+- **vacuumdb** works on a tenant; with `--all --maintenance-db=NAME` it goes on to the *tenants* whose names it
+  found inside, `template1` among them.
+
+## Prisma
+
+Prisma itself is not run. What `migrate dev` sends, put together from the source of its schema engine, is replayed
+over the simple and the extended protocol, shadow database included (`Tests/integration/test_prisma.py`). Each run leaves
+the shadow database as a tenant `prisma_migrate_shadow_db_…`, because `DROP DATABASE` acts inside the main tenant's
+instance.
+"""
+
 
 def python(directory):
     return [sys.executable, DRIVERS / directory / "main.py"]
@@ -82,7 +107,7 @@ def test_driver(router, results, driver, tmp_path):
     result = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
         env=clean_environment() | {
-            "PYTHONPATH": str(DRIVERS), "NODE_PATH": str(ROOT / ".build/node/usr/share/nodejs"),
+            "PYTHONPATH": str(DRIVERS / "shared"), "NODE_PATH": str(ROOT / ".build/node/usr/share/nodejs"),
             "ROUTERD_TEST_HOST": router.host, "ROUTERD_TEST_PORT": str(router.port),
             "ROUTERD_TEST_DATABASE": database})
     output = result.stdout + result.stderr
@@ -120,7 +145,7 @@ def _document(results):
         lines += [f"- {driver}: {reasons}."] if reasons else []
     lines += ["", "## Steps", ""]
     lines += [f"- **{step.replace('_', ' ')}**: {meaning}." for step, meaning in STEPS.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + TOOLS
 
 
 def _table(text):

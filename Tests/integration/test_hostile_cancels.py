@@ -10,9 +10,11 @@ import pytest
 import processes
 import wire
 
-STORM = 10_000
+SOAK = bool(os.environ.get("ROUTERD_SOAK"))
+STORM = 100_000 if SOAK else 10_000
 
 
+@pytest.mark.soak
 def test_ten_thousand_wrong_keys(router, name):
     """A cancel storm filled the connection limit (row 7): wrong keys reach no instance, and cost next to nothing."""
     with router.wire(timeout=60) as connection, router.connect(name) as observer:

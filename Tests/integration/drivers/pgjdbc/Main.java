@@ -2,6 +2,7 @@
 
 import java.io.StringReader;
 import java.io.StringWriter;
+import java.math.BigDecimal;
 import java.sql.Connection;
 import java.sql.Date;
 import java.sql.DriverManager;
@@ -71,7 +72,7 @@ public class Main {
             expect(value(db, "SELECT ?::int", 7), 7);
             expect(value(db, "SELECT ?::text", "žluť"), "žluť");
             expect(value(db, "SELECT ?::float8", 2.5), 2.5);
-            expect(value(db, "SELECT ?::numeric", new java.math.BigDecimal("12.340")), new java.math.BigDecimal("12.340"));
+            expect(value(db, "SELECT ?::numeric", new BigDecimal("12.340")), new BigDecimal("12.340"));
             expect(value(db, "SELECT ?::bool", true), true);
             expect(value(db, "SELECT ?::text", (Object) null), null);
             expect(value(db, "SELECT ?::bytea", new byte[] {0, -1}), new byte[] {0, -1});
@@ -113,7 +114,7 @@ public class Main {
         try (var db = connect()) {
             execute(db, "CREATE TABLE copied (n int, body text)");
             var rows = new StringBuilder();
-            for (int number = 0; number < 10_000; number++) rows.append(number).append('\t').append("x".repeat(50)).append('\n');
+            for (int number = 0; number < 10_000; number++) rows.append(number + "\t" + "x".repeat(50) + "\n");
             var copy = db.unwrap(PGConnection.class).getCopyAPI();
             expect(copy.copyIn("COPY copied FROM STDIN", new StringReader(rows.toString())), 10_000L);
             var received = new StringWriter();

@@ -39,7 +39,8 @@ $steps = [
     'connect' => fn() => expect(row(connection(';sslmode=disable'), 'SELECT current_database()'), [$database]),
     'tls_preferred' => fn() => expect(row(connection(';sslmode=prefer'), 'SELECT 1'), [1]),
     'types' => function () {
-        $row = row(connection(), "SELECT ?::int, ?::text, ?::float8, ?::numeric, ?::bool, ?::text, '\\x00ff'::bytea, ?::date",
+        $row = row(connection(),
+            "SELECT ?::int, ?::text, ?::float8, ?::numeric, ?::bool, ?::text, '\\x00ff'::bytea, ?::date",
             [7, 'žluť', 2.5, '12.340', 'true', null, '2024-02-29']);
         $row[6] = stream_get_contents($row[6]);
         $row[2] = (float) $row[2];
