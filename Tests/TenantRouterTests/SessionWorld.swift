@@ -45,7 +45,7 @@ struct SessionWorld {
         frontend.inbound = Script.client(&chance)
         frontend.inboundEnds = chance.happens(50)
         frontend.receive()
-        arm(after: Limits.startupPacketDeadline)
+        arm(after: RouterConfiguration().startupTimeout)
     }
 
     mutating func run() {
@@ -145,6 +145,7 @@ extension SessionWorld {
         guard let tenant = try? TenantName(chosenBy: packet) else { return reject(.unreadable) }
         asked = pipelined
         session.admitted(Arrival(packet: packet, tenant: tenant, user: packet.user, pipelined: pipelined))
+        arm(after: Limits.waitNoticeDelay)
         ask()
     }
 
@@ -180,6 +181,7 @@ extension SessionWorld {
         case .none: break
         case .readBackend(let backend): change(backend) { $0.receive() }
         case .keepFlushing: arm(after: Limits.flushDeadline)
+        case .keepFinishing: arm(after: Limits.abandonDeadline)
         case .linger: linger()
         case .close: close()
         }
@@ -203,6 +205,9 @@ extension SessionWorld {
             close()
         case .abandon(let backend): abandon(backend)
         case .finishBackend(let backend): change(backend) { $0.finish() }
+        case .finishTerminated(let backend):
+            change(backend) { $0.finish() }
+            arm(after: Limits.abandonDeadline)
         }
     }
 }
@@ -434,6 +439,10 @@ extension SessionWorld {
             change(backend) { $0.close() }
             close()
         case .reconnect(let lease): connect(lease)
+        case .explainWait:
+            let said = Backend.authenticationOk + ErrorMessage.shuttingDown.noticeResponse()
+            preamble += said
+            send(said)
         case .closeBackend(let backend, let instance):
             change(backend) { $0.close() }
             returnLease(instance)
@@ -562,12 +571,15 @@ extension SessionWorld {
 
     /// Whoever may keep silent for ever has a deadline.
     private mutating func checkDeadline() {
-        let needsOne =
-            switch session.stage {
-            case .awaitingStartup, .flushing, .cancelling, .lingering, .abandoning: true
-            case .arriving(_, .connecting), .arriving(_, .startingUp), .arriving(_, .pausing): true
-            case .arriving(_, .queued), .arriving(_, .awaitingRole), .relaying, .frontendEnded, .closed: false
-            }
+        let needsOne: Bool
+        switch session.stage {
+        // It is told once what it waits for; after that only the pool's deadline runs.
+        case .arriving(_, .queued): return
+        case .frontendEnded(let relay): needsOne = relay.lastFrontendTag == Frontend.Tag.terminate
+        case .awaitingStartup, .flushing, .cancelling, .lingering, .abandoning: needsOne = true
+        case .arriving(_, .connecting), .arriving(_, .startingUp), .arriving(_, .pausing): needsOne = true
+        case .arriving(_, .awaitingRole), .relaying, .closed: needsOne = false
+        }
         if needsOne != (deadline != nil) {
             complain("\(session.stageWord) with\(needsOne ? "out" : "") a deadline")
         }
