@@ -14,9 +14,10 @@ enum Script {
             bytes += Frontend.startupMessage(user: "ann", database: "shop", parameters: [("options", "-c a=b")])
             if chance.happens(5) { bytes = chance.mutation(of: bytes) }
         }
-        var talk: [UInt8] = []
+        // More than is kept for a client that waits; rarely, for it is the slowest of all.
+        var talk = chance.happens(3) ? frame("Q", [UInt8](repeating: 1, count: 70_000)) : []
         for _ in 0..<Int.random(in: 0...12, using: &chance) {
-            let body = blob(&chance, chance.happens(2) ? 60_000...90_000 : 0...200)
+            let body = blob(&chance, 0...200)
             talk += frame(["Q", "P", "B", "E", "S", "d", "c"].randomElement(using: &chance) ?? "Q", body)
         }
         if chance.happens(40) { talk += Says.terminate }
