@@ -26,6 +26,8 @@ enum Limits {
     static let closingDeadline: Duration = .milliseconds(250)
     /// The pause of a listener that ran out of descriptors or memory: clients wait in the backlog meanwhile.
     static let acceptPause: Duration = .milliseconds(100)
+    /// The pause between two log lines about it: it may last.
+    static let acceptWarningPause: Duration = .seconds(10)
     /// Bytes a client may send ahead of ReadyForQuery; more stay in its socket. Pipelining clients send little more
     /// than their first statements.
     static let pipelinedBytes = 64 * 1024

@@ -66,7 +66,10 @@ extension Router {
     /// Out of descriptors or memory: clients wait in the backlog until some are free again, and nothing spins.
     private mutating func pauseAccepting(because error: Errno) {
         guard acceptPause == nil else { return }
-        log.warning("not accepting for a moment: \(error)")
+        if lastAcceptWarning.map({ reactor.now - $0 > Limits.acceptWarningPause }) ?? true {
+            lastAcceptWarning = reactor.now
+            log.warning("not accepting for a moment: \(error)")
+        }
         acceptPause = reactor.deadline(at: reactor.now + Limits.acceptPause, owner: Owner(.acceptPause).raw)
     }
 

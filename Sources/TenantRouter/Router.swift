@@ -40,6 +40,7 @@ struct Router: ~Copyable {
     /// A worker that hangs must not be given the same work again every second.
     var isTrimmingLogs = false
     var acceptPause: Token?
+    var lastAcceptWarning: Duration?
     var totals = Totals()
 
     var listeners: [Token] = []
