@@ -446,10 +446,13 @@ extension Router {
     /// The client broke the framing in the middle of its session: nothing after that can be understood.
     private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         log.warning("client breaks the protocol: \(error.message)", metadata: metadata(session))
+        reactor.close(relay.backend)
+        returnLease(of: relay.instance)
         if relay.isFrontendAtBoundary { reactor.send(copying: error.errorResponse(), to: sessions[session].frontend) }
         reactor.finish(sessions[session].frontend)
+        if relay.frontendIsDrained { return linger(session) }
         reactor.receive(sessions[session].frontend)
-        drain(session, relay.backend)
+        arm(session, after: Limits.flushDeadline)
     }
 
     /// The client has gone and the backend learns it; the lease stays until the backend has gone too, so that the

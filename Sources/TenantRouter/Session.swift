@@ -129,7 +129,8 @@ extension Session {
         case stopReading
         case forward(Token)
         case forwardAndPause(Token)
-        /// The frames are broken in the middle of the relay.
+        /// The frames are broken in the middle of the relay: the backend is closed, the lease goes back, and the client is told
+        /// if the backend is not in the middle of a message.
         case terminate(Relay, ErrorMessage)
     }
 
@@ -141,9 +142,7 @@ extension Session {
             switch decision {
             case .forward: return .forward(relay.backend)
             case .forwardAndPause: return .forwardAndPause(relay.backend)
-            case .violation(let violation):
-                stage = .abandoning(backend: relay.backend, relay.instance)
-                return .terminate(relay, violation.error)
+            case .violation(let violation): return terminate(relay, violation)
             }
         case .awaitingStartup(var reader):
             reader.append(bytes)
@@ -157,6 +156,14 @@ extension Session {
         case .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed:
             return .none
         }
+    }
+
+    /// Nothing that the client sends can be understood any more; what is on its way to it is still delivered.
+    private mutating func terminate(_ relay: Relay, _ violation: FrameViolation) -> FrontendReceivedAction {
+        var relay = relay
+        if relay.isFrontendAtBoundary { relay.countSendToFrontend() }
+        stage = relay.frontendIsDrained ? .lingering : .flushing(relay, then: .linger)
+        return .terminate(relay, violation.error)
     }
 
     private static func read(_ reader: inout StartupReader) -> FrontendReceivedAction {

@@ -18,8 +18,8 @@ import WireProtocol
         startingUp        | ·       | ·                      | ·
         pausing           | ·       | ·                      | ·
         awaitingRole      | ·       | ·                      | ·
-        relaying          | forward | terminate → abandoning | ·
-        relayingFull      | forward | terminate → abandoning | readBackend
+        relaying          | forward | terminate → flushing   | ·
+        relayingFull      | forward | terminate → flushing   | readBackend
         frontendEnded     | ·       | ·                      | ·
         frontendEndedFull | ·       | ·                      | readBackend
         flushing          | ·       | ·                      | linger → lingering

@@ -457,12 +457,14 @@ extension SessionWorld {
 
     private mutating func terminate(_ relay: Relay, _ error: ErrorMessage) {
         count("terminate")
-        // A client that breaks the framing has its answers only as long as its backend takes to go.
-        mayLoseAnswer = true
+        // What the backend had not said by then is not said any more.
+        change(relay.backend) { $0.close() }
+        returnLease(relay.instance)
         if relay.isFrontendAtBoundary { speak(error) }
         frontend.finish()
+        if relay.frontendIsDrained { return linger() }
         frontend.receive()
-        drain(relay.backend)
+        arm(after: Limits.flushDeadline)
     }
 
     private mutating func abandon(_ backend: Token) {
