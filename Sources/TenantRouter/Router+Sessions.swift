@@ -124,8 +124,7 @@ extension Router {
             returnLease(of: instance)
             close(session)
         case .giveUp(let attempt):
-            reactor.close(attempt.backend)
-            returnLease(of: attempt.lease.instance)
+            withdraw(attempt)
             close(session)
         case .abandon(let backend):
             abandon(session, backend)
@@ -287,12 +286,10 @@ extension Router {
             createRole(user, for: session, of: attempt.lease.instance)
         case .pause(let attempt): pause(session, attempt)
         case .refuse(let answer, let attempt):
-            reactor.close(attempt.backend)
-            returnLease(of: attempt.lease.instance)
+            withdraw(attempt)
             dismiss(session, with: answer)
         case .reject(let error, let attempt):
-            reactor.close(attempt.backend)
-            returnLease(of: attempt.lease.instance)
+            withdraw(attempt)
             reject(session, error)
         case .terminate(let relay):
             log.warning("a backend's frames are broken; its session ends", metadata: metadata(session))
@@ -312,8 +309,7 @@ extension Router {
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
         if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
-            reactor.close(attempt.backend)
-            returnLease(of: attempt.lease.instance)
+            withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
         reactor.send(copying: answer + ready, to: sessions[session].frontend)
@@ -476,6 +472,12 @@ extension Router {
         arm(session, after: Limits.lingerDeadline)
     }
 
+    /// A backend that is not a session's yet is not wanted any more.
+    private mutating func withdraw(_ attempt: Attempt) {
+        reactor.close(attempt.backend)
+        returnLease(of: attempt.lease.instance)
+    }
+
     private mutating func returnLease(of instance: InstanceID) {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
     }
@@ -518,8 +520,7 @@ extension Router {
             returnLease(of: instance)
             close(session)
         case .giveUp(let attempt):
-            reactor.close(attempt.backend)
-            returnLease(of: attempt.lease.instance)
+            withdraw(attempt)
             reject(session, .notAnswering(after: Limits.backendConnectDeadline))
         }
     }
