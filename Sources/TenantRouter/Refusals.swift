@@ -137,7 +137,7 @@ extension ErrorMessage {
             hint: "Try again; the instance's log in .routerd/logs tells what it is doing.")
     }
 
-    static func bootFailed(_ tenant: TenantName, lastLine: String?, log: String) -> ErrorMessage {
+    static func bootFailed(_ tenant: String, lastLine: String?, log: String) -> ErrorMessage {
         ErrorMessage(
             .cannotConnectNow, "database \"\(tenant)\" cannot be started",
             detail: lastLine.map { "The last line of its log: \($0)" }, hint: "Its log tells more: tail \(log)")

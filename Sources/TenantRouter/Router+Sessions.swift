@@ -181,6 +181,10 @@ extension Router {
 
     /// The pool's answer is yes.
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
+        if let waker = operations.wakers.removeValue(forKey: waiter) {
+            returnLease(of: instance)
+            return waker.answer(&self, .success(()))
+        }
         guard let session = queued(waiter) else { return returnLease(of: instance) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
@@ -189,6 +193,7 @@ extension Router {
 
     /// The pool's answer is no.
     mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
+        if let waker = operations.wakers.removeValue(forKey: waiter) { return notWoken(waker, refusal) }
         guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
         let failure = startFailures[arrival.tenant]
         reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
