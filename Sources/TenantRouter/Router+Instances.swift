@@ -27,6 +27,7 @@ extension Router {
         case .boot(let id): boot(id)
         case .stop(let id): stop(id)
         case .terminateSessions(let id): terminateSessions(of: id)
+        case .create, .claim, .prepareSpare, .ask, .remove: preconditionFailure("not performed yet")
         }
     }
 }
