@@ -164,6 +164,35 @@ extension TenantPool {
     }
 }
 
+// MARK: - New tenants, spares, asking
+
+extension TenantPool {
+    /// There is no directory, and one may be made. Without a `.create` or `.claim` in the answer the instance is gone.
+    public mutating func tenantIsNew(_ instance: InstanceID, now: Duration) -> [PoolAction] {
+        preconditionFailure("not yet")
+    }
+
+    /// The spare's directory is there. Without a `.boot` of it in the answer the spare is gone.
+    public mutating func sparePrepared(_ spare: InstanceID, now: Duration) -> [PoolAction] {
+        preconditionFailure("not yet")
+    }
+
+    /// The spare's directory could not be made; the spare is gone.
+    public mutating func spareFailed(_ spare: InstanceID, now: Duration) -> [PoolAction] {
+        preconditionFailure("not yet")
+    }
+
+    /// Nothing but its postmaster lives in the instance that was asked. Ignored once it has a lease, stops or is gone.
+    public mutating func isIdle(_ instance: InstanceID, now: Duration) -> [PoolAction] {
+        preconditionFailure("not yet")
+    }
+
+    /// Something without a lease keeps the instance that was asked busy. Ignored once it has a lease, stops or is gone.
+    public mutating func isOccupied(_ instance: InstanceID, now: Duration) -> [PoolAction] {
+        preconditionFailure("not yet")
+    }
+}
+
 // MARK: - The operator
 
 extension TenantPool {
@@ -179,6 +208,17 @@ extension TenantPool {
             return [.terminateSessions(instance)]
         case .queued, .provisioning, .draining, .stopping, .failed: return []
         }
+    }
+
+    /// The tenant shall be gone with all its data: its sessions end, its instance stops, its directory is removed.
+    /// Clients that wait or come meanwhile get a new database.
+    public mutating func dropRequested(_ tenant: TenantName, now: Duration) -> [PoolAction] {
+        preconditionFailure("not yet")
+    }
+
+    /// The tenant's directory is removed, or the executor gave that up.
+    public mutating func removed(_ tenant: TenantName, now: Duration) -> [PoolAction] {
+        preconditionFailure("not yet")
     }
 
     /// The router stops: waiters are refused, sessions end, instances stop. Done when `isEmpty`; clients that come
@@ -266,6 +306,12 @@ extension TenantPool {
 
     /// Instances that count towards `maxInstances`: all from their preparation to their exit.
     public var instanceCount: Int { tenantOfInstance.count }
+
+    /// Spares that count towards `maxInstances` too: all from their preparation to their exit.
+    public var spareCount: Int { 0 }
+
+    /// Spares that a new name can have at once.
+    public var readySpareCount: Int { 0 }
 
     /// Clients that wait, of all tenants.
     public var waiterCount: Int { tenantOfWaiter.count }

@@ -9,8 +9,13 @@ func text(_ actions: [PoolAction]) -> String {
         case .grant(let waiter, let instance): "grant \(waiter.raw) \(instance.raw)"
         case .refuse(let waiter, let refusal): "refuse \(waiter.raw) \(text(refusal))"
         case .prepare(let instance, let tenant): "prepare \(instance.raw) \(tenant)"
+        case .create(let instance, let tenant): "create \(instance.raw) \(tenant)"
+        case .claim(let spare, let tenant, let instance): "claim \(spare.raw) \(tenant) insteadOf \(instance.raw)"
+        case .prepareSpare(let spare): "prepareSpare \(spare.raw)"
         case .boot(let instance): "boot \(instance.raw)"
+        case .ask(let instance): "ask \(instance.raw)"
         case .stop(let instance): "stop \(instance.raw)"
+        case .remove(let tenant): "remove \(tenant)"
         case .terminateSessions(let instance): "terminate \(instance.raw)"
         }
     }.joined(separator: ", ")

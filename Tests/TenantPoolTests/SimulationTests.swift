@@ -185,6 +185,7 @@ private struct World {
             case .terminateSessions(let id):
                 expect(instances[id]?.isTerminated != true, "the sessions of \(id.raw) are ended twice")
                 instances[id]?.isTerminated = true
+            case .create, .claim, .prepareSpare, .ask, .remove: expect(false, "not simulated")
             }
         }
     }
@@ -281,7 +282,8 @@ private struct World {
         let words = text([action]).split(separator: " ")
         switch action {
         case .refuse: return "refuse \(words[2])"
-        case .grant, .prepare, .boot, .stop, .terminateSessions: return String(words[0])
+        case .grant, .prepare, .create, .claim, .prepareSpare, .boot, .ask, .stop, .remove, .terminateSessions:
+            return String(words[0])
         }
     }
 }
