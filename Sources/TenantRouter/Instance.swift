@@ -96,20 +96,22 @@ final class Instance {
 final class Running {
     /// A spare's changes its name when it is claimed.
     var cluster: PreparedCluster
+    enum Start: String { case boot, claim }
+
     /// For log lines; signals go to `process`, which cannot mean a stranger.
     let processID: Int32
-    /// When it was spawned, or claimed: what its first client has waited for.
-    var startedAt: Duration
+    /// What its first client has waited for, and since when.
+    var start: (kind: Start, at: Duration)
     let process: Token
     /// Where its readiness is heard of.
     let readiness: Token
     /// The next rung of the stop ladder.
     var deadline: Token?
 
-    init(cluster: PreparedCluster, processID: Int32, startedAt: Duration, process: Token, readiness: Token) {
+    init(cluster: PreparedCluster, processID: Int32, spawnedAt: Duration, process: Token, readiness: Token) {
         self.cluster = cluster
         self.processID = processID
-        self.startedAt = startedAt
+        self.start = (.boot, spawnedAt)
         self.process = process
         self.readiness = readiness
     }

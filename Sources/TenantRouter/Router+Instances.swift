@@ -122,7 +122,7 @@ extension Router {
             let (process, processID) = try spawn(cluster, id, heardBy: readiness)
             totals.instances += 1
             let running = Running(
-                cluster: cluster, processID: processID, startedAt: reactor.now, process: process,
+                cluster: cluster, processID: processID, spawnedAt: reactor.now, process: process,
                 readiness: readiness)
             instance.phase = .booting(running)
         } catch {
@@ -226,7 +226,7 @@ extension Router {
         if let tenant = instance.tenant { startFailures[tenant] = nil }
         var metadata = metadata(instance)
         metadata["pid"] = "\(running.processID)"
-        metadata["boot"] = "\((reactor.now - running.startedAt).inMilliseconds) ms"
+        metadata[running.start.kind.rawValue] = "\((reactor.now - running.start.at).inMilliseconds) ms"
         log.info("instance is ready", metadata: metadata)
         poolActions += pool.ready(instance.id, now: reactor.now)
     }

@@ -60,7 +60,7 @@ extension Router {
         guard let instance = instances[id], case .spare(let running, let socket) = instance.phase else { return }
         instance.claimed(by: tenant)
         instance.phase = .journaling(running, socket, .none)
-        running.startedAt = reactor.now
+        running.start = (.claim, reactor.now)
         let (store, mailbox, spare) = (store, mailbox, running.cluster)
         workers.submit {
             mailbox.post(

@@ -100,7 +100,7 @@ public struct RouterConfiguration: Sendable {
 
     /// Three are claimed in the time that one takes to be made; where few instances may run, none of their places is
     /// taken.
-    var effectiveSpares: Int { spares ?? min(maxInstances / 30, 3) }
+    var effectiveSpares: Int { autoProvision ? spares ?? min(maxInstances / 30, 3) : 0 }
 
     /// Looks whether a router could start with these values, without touching anything: each value for itself, and
     /// whether there is a PostgreSQL.
