@@ -9,7 +9,9 @@ import Synchronization
 /// <base>/<tenant>/           a cluster, whole or absent
 /// <base>/.routerd/lock       held by the server; its process id and runtime directory
 ///                 template/  what clones are copied from
-///                 staging/   clones and templates in the making; emptied at start
+///                 staging/   clones and templates in the making
+///                 spares/    booted clones that nobody owns yet, and their logs
+///                 trash/     what is to be removed
 ///                 logs/      one file for each tenant
 ///                 pg_hba.conf, pg_ident.conf
 /// ```
@@ -23,6 +25,10 @@ public final class ClusterStore: Sendable {
     /// The absolute path of the base directory.
     public let baseDirectory: String
 
+    /// What an earlier server left that cannot be settled without a human: a sentence each, for the log.
+    public let findings: [String]
+
+    let durability: Durability
     private let settings: Settings
     private let rules: ConfinementRules?
     private let template: TemplateCluster
@@ -37,28 +43,30 @@ public final class ClusterStore: Sendable {
         }
     }
 
-    /// Opens the base directory: makes it if absent, takes its lock, makes a fresh runtime directory and removes what
-    /// an earlier server left half-made.
+    /// Opens the base directory: makes it if absent, takes its lock, makes a fresh runtime directory, finishes claims
+    /// that an earlier server began, and puts aside for ``sweep(isStopping:)`` what it left half-made. Quick.
     ///
-    /// - Throws: `runningAsRoot`, `directoryUnusable`, `directoryInUse`, `confinementUnavailable`.
+    /// - Throws: `runningAsRoot`, `directoryUnusable`, `directoryInUse`, `confinementUnavailable`; `settingPinned`,
+    ///   `settingRefused`.
     public init(installation: PostgresInstallation, options: ClusterStoreOptions) throws(EmbedError) {
         guard geteuid() != 0 else { throw .runningAsRoot }
         self.installation = installation
+        self.durability = options.durability
         self.settings = Settings(
             options: options, majorVersion: installation.majorVersion, machine: .current())
+        try settings.check(with: installation)
         self.baseDirectory = try Self.makeBaseDirectory(options.baseDirectory)
         let privateDirectory = baseDirectory + "/.routerd"
-        for directory in ["", "/template", "/staging", "/logs"] {
+        for directory in ["", "/template", "/staging", "/spares", "/trash", "/logs"] {
             try FileSystem.makeDirectory(privateDirectory + directory)
         }
         let lock = try ServerLock.take(privateDirectory + "/lock", for: baseDirectory)
         if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }
-        // Nothing in staging was ever booted or answered for.
-        let staging = try FileSystem.openDirectory(privateDirectory + "/staging")
-        for name in try FileSystem.entries(of: staging, path: "staging") { try Removal.remove(name, in: staging) }
+        self.findings = try Leftovers(baseDirectory: baseDirectory, durability: durability).settle()
 
         let readable = try Self.writeAccessFiles(privateDirectory)
-        self.template = TemplateCluster(installation: installation, privateDirectory: privateDirectory)
+        self.template = TemplateCluster(
+            installation: installation, privateDirectory: privateDirectory, durability: durability)
         (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
 
         // Last: whatever fails above leaves no directory behind.
@@ -148,11 +156,25 @@ extension ClusterStore {
 // MARK: Preparing
 
 extension ClusterStore {
-    /// Who a cluster belongs to, and where it is.
-    struct Tenant {
+    /// Where a cluster is, and what its postmaster is told about that.
+    struct Residence {
         let directoryName: String
         let databaseName: String
         let path: String
+        /// The postmaster's own path to it.
+        let dataDirectory: String
+        /// What `ps` shows.
+        let clusterName: String
+        let log: InstanceLog
+    }
+
+    func residence(directoryName: String, databaseName: String) -> Residence {
+        precondition(
+            Claim.isDirectoryName(directoryName), "a tenant's directory is one plain path component")
+        let path = "\(baseDirectory)/\(directoryName)"
+        return Residence(
+            directoryName: directoryName, databaseName: databaseName, path: path, dataDirectory: path,
+            clusterName: directoryName, log: InstanceLog(path: "\(baseDirectory)/.routerd/logs/\(directoryName).log"))
     }
 
     /// Brings a tenant's directory to the point where a postmaster can be spawned in it.
@@ -166,11 +188,7 @@ extension ClusterStore {
     public func prepare(
         directoryName: String, databaseName: String, mayCreate: Bool
     ) throws(EmbedError) -> PreparedCluster {
-        precondition(
-            !directoryName.isEmpty && !directoryName.hasPrefix(".") && !directoryName.contains("/"),
-            "a tenant's directory is one plain path component")
-        let tenant = Tenant(
-            directoryName: directoryName, databaseName: databaseName, path: "\(baseDirectory)/\(directoryName)")
+        let tenant = residence(directoryName: directoryName, databaseName: databaseName)
         var created = false
         if FileSystem.status(ofPath: tenant.path) == nil {
             guard mayCreate else { throw .absent(databaseName: databaseName) }
@@ -180,7 +198,7 @@ extension ClusterStore {
         return try prepare(tenant, created: created)
     }
 
-    private func prepare(_ tenant: Tenant, created: Bool) throws(EmbedError) -> PreparedCluster {
+    func prepare(_ tenant: Residence, created: Bool) throws(EmbedError) -> PreparedCluster {
         let cluster = try openCluster(tenant)
         let identity = try FileSystem.status(of: cluster, path: tenant.path)
         try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)
@@ -189,17 +207,16 @@ extension ClusterStore {
 
         let socketDirectory = try runtimeDirectory.makeSubdirectory()
         do throws(EmbedError) {
-            let log = InstanceLog(path: "\(baseDirectory)/.routerd/logs/\(tenant.directoryName).log")
             var notifySocket: Descriptor?
             if installation.announcesReadiness {
                 notifySocket = try NotifySocket.bind("\(socketDirectory)/\(PreparedCluster.notifyName)")
             }
             return PreparedCluster(
-                tenant: tenant, claim: claim, created: created, log: log, identity: identity,
+                residence: tenant, log: tenant.log, claim: claim, created: created, identity: identity,
                 socketDirectory: socketDirectory, postmaster: postmaster(of: tenant, socketDirectory: socketDirectory),
                 notifySocket: notifySocket,
                 launch: PreparedCluster.Launch(
-                    output: try log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory)))
+                    output: try tenant.log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory)))
         } catch {
             RuntimeDirectory.remove(socketDirectory)
             throw error
@@ -207,7 +224,7 @@ extension ClusterStore {
     }
 
     /// Checks without touching: a directory that is not ours to serve stays as it is.
-    private func openCluster(_ tenant: Tenant) throws(EmbedError) -> Descriptor {
+    private func openCluster(_ tenant: Residence) throws(EmbedError) -> Descriptor {
         guard FileSystem.status(ofPath: tenant.path)?.kind == .directory else {
             throw .notACluster(path: tenant.path, reason: "It is not a directory.")
         }
@@ -237,16 +254,16 @@ extension ClusterStore {
     }
 
     /// What the arguments of every postmaster of this base directory contain, and no other's.
-    private var mark: String { "hba_file=\(baseDirectory)/.routerd/pg_hba.conf" }
+    var mark: String { "hba_file=\(baseDirectory)/.routerd/pg_hba.conf" }
 
-    private func postmaster(of tenant: Tenant, socketDirectory: String) -> Program {
+    private func postmaster(of tenant: Residence, socketDirectory: String) -> Program {
         let places = Settings.Places(
-            dataDirectory: tenant.path, socketDirectory: socketDirectory,
+            dataDirectory: tenant.dataDirectory, socketDirectory: socketDirectory,
             hostBasedAuthentication: "\(baseDirectory)/.routerd/pg_hba.conf",
             identityMap: "\(baseDirectory)/.routerd/pg_ident.conf")
         var program = Program(
             path: installation.postgres,
-            arguments: ["-D", tenant.path] + settings.pinned(places, name: tenant.directoryName))
+            arguments: ["-D", tenant.dataDirectory] + settings.pinned(places, name: tenant.clusterName))
         program.directory = tenant.path
         // The messages' language and nothing of ours: the environment is readable by every function of the tenant.
         program.environment = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
@@ -265,13 +282,16 @@ extension ClusterStore {
 
 extension ClusterStore {
     /// A tenant's directory is whole or absent: copied aside, given an identity, synced, renamed.
-    private func clone(to tenant: Tenant) throws(EmbedError) {
+    private func clone(to tenant: Residence) throws(EmbedError) {
         let staging = try FileSystem.openDirectory(baseDirectory + "/.routerd/staging")
         let staged = Random.name()
         do throws(EmbedError) {
             try FileSystem.makeDirectory(staged, in: staging)
             let target = try FileSystem.openDirectory(staged, in: staging)
-            try fill(target, for: tenant)
+            let claim = Claim(
+                databaseName: tenant.databaseName, oldName: RouterSQL.claimableDatabase,
+                directoryName: tenant.directoryName)
+            try fill(target, claim: claim)
         } catch {
             try? Removal.remove(staged, in: staging)
             throw error
@@ -282,16 +302,16 @@ extension ClusterStore {
             try? Removal.remove(staged, in: staging)
             throw .fileSystem(operation: "create", path: tenant.path, failure)
         }
-        try FileSystem.sync(base, path: baseDirectory)
+        try durability.sync(base, path: baseDirectory)
     }
 
-    private func fill(_ target: borrowing Descriptor, for tenant: Tenant) throws(EmbedError) {
-        var copy = TreeCopy()
+    /// Makes an empty directory a whole cluster with an identity of its own, on the disk when this returns.
+    func fill(_ target: borrowing Descriptor, claim: Claim?) throws(EmbedError) {
+        var copy = TreeCopy(durability: durability)
         try copy.copy(try FileSystem.openDirectory(template.path), to: target, path: template.path)
         try ClusterIdentity().apply(to: target, path: template.path)
-        let claim = Claim(databaseName: tenant.databaseName, oldName: RouterSQL.claimableDatabase)
-        try FileSystem.replace(Claim.fileName, in: target, with: claim.content)
-        try TreeCopy.sync(target, path: tenant.path)
+        if let claim { try FileSystem.replace(Claim.fileName, in: target, with: claim.content) }
+        try durability.syncFileSystem(of: target, path: template.path)
     }
 
     /// Ends a claim: the database has its name, the roles exist.

@@ -36,6 +36,10 @@ public enum EmbedError: Error, Equatable, Sendable {
     case socketPathTooLong(path: String)
     /// A process could not be started: the stage between fork and exec that failed, and why.
     case spawnFailed(program: String, stage: String, Errno)
+    /// A setting was asked for that the router decides itself.
+    case settingPinned(name: String)
+    /// A setting that PostgreSQL does not know, or a value that it does not take.
+    case settingRefused(name: String, reason: String)
     /// An operation of the file system failed.
     case fileSystem(operation: String, path: String, Errno)
 }
@@ -64,6 +68,8 @@ extension EmbedError {
             "process \(processID) of an earlier server still uses the cluster in \"\(path)\""
         case .socketPathTooLong(let path): "socket path \"\(path)\" is longer than 107 bytes"
         case .spawnFailed(let program, let stage, let errno): "cannot start \(program) (\(stage)): \(errno)"
+        case .settingPinned(let name): "setting \"\(name)\" cannot be changed: tenants are served through it"
+        case .settingRefused(let name, let reason): "setting \"\(name)\" is refused: \(reason)"
         case .fileSystem(let operation, let path, let errno): "cannot \(operation) \"\(path)\": \(errno)"
         }
     }
@@ -77,7 +83,7 @@ extension EmbedError {
         case .otherBuild: "Its files are laid out for 32 bits, which no 64-bit PostgreSQL reads. Nothing was changed."
         case .postgresUnusable, .runningAsRoot, .directoryUnusable, .directoryInUse, .confinementUnavailable,
             .templateFailed, .absent, .otherMajorVersion, .clusterInUse, .survivorRemains, .socketPathTooLong,
-            .spawnFailed, .fileSystem:
+            .spawnFailed, .settingPinned, .settingRefused, .fileSystem:
             nil
         }
     }
@@ -104,6 +110,8 @@ extension EmbedError {
         case .survivorRemains(_, let processID): "See what process \(processID) waits for, and end it."
         case .socketPathTooLong: "Set XDG_RUNTIME_DIR to a shorter directory."
         case .spawnFailed: nil
+        case .settingPinned: "Leave it out of --set."
+        case .settingRefused: "Correct it in --set (PostgreSQL manual, chapter 20)."
         case .fileSystem(_, _, let errno): Self.hint(for: errno)
         }
     }
@@ -117,7 +125,7 @@ extension EmbedError {
         case .fileSystem, .directoryUnusable: "58030"
         case .spawnFailed(_, _, let errno) where errno.code == EAGAIN || errno.code == ENOMEM: "53200"
         case .clusterInUse, .survivorRemains, .directoryInUse: "55006"
-        case .notACluster, .otherMajorVersion, .otherBuild: "F0000"
+        case .notACluster, .otherMajorVersion, .otherBuild, .settingPinned, .settingRefused: "F0000"
         case .postgresNotFound, .postgresUnusable, .runningAsRoot, .confinementUnavailable, .templateFailed,
             .socketPathTooLong, .spawnFailed:
             "58000"
@@ -130,7 +138,7 @@ extension EmbedError {
         case .clusterInUse, .survivorRemains, .spawnFailed, .fileSystem: true
         case .postgresNotFound, .postgresUnusable, .runningAsRoot, .directoryUnusable, .directoryInUse,
             .confinementUnavailable, .templateFailed, .absent, .notACluster, .otherMajorVersion, .otherBuild,
-            .socketPathTooLong:
+            .socketPathTooLong, .settingPinned, .settingRefused:
             false
         }
     }

@@ -86,15 +86,16 @@ enum FileSystem {
         }
     }
 
-    /// Replaces a file as a whole: written beside, then renamed over whatever stood there (a link included). Not
-    /// synced.
+    /// Replaces a file as a whole: written beside, then renamed over whatever stood there (a link included). With
+    /// `durability` the content is on the disk before the name is; the name itself is not synced.
     static func replace(
-        _ name: String, in directory: borrowing Descriptor, with bytes: [UInt8]
+        _ name: String, in directory: borrowing Descriptor, with bytes: [UInt8], durability: Durability = .none
     ) throws(EmbedError) {
         let temporary = name + ".new"
         try unlinkIfPresent(temporary, in: directory)
         let file = try open(temporary, in: directory, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
         try write(bytes, to: file, path: temporary)
+        try durability.sync(file, path: temporary)
         guard unsafe Glibc.renameat(directory.number, temporary, directory.number, name) == 0 else {
             throw .fileSystem(operation: "rename", path: temporary, .last)
         }
@@ -186,13 +187,6 @@ enum FileSystem {
             unsafe Glibc.readlink(path, space.baseAddress!.assumingMemoryBound(to: CChar.self), space.count)
         }
         return count < 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
-    }
-
-    // MARK: Durability
-
-    /// Waits until a file's content, or a directory's names, are on the disk.
-    static func sync(_ file: borrowing Descriptor, path: String) throws(EmbedError) {
-        guard Glibc.fsync(file.number) == 0 else { throw .fileSystem(operation: "sync", path: path, .last) }
     }
 }
 

@@ -15,6 +15,16 @@ public struct InstanceLog: Sendable {
         try FileSystem.open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW)
     }
 
+    /// Gives the file the other's name, in place of what is there; where it then is.
+    func rename(to other: InstanceLog) -> InstanceLog {
+        unsafe Glibc.rename(path, other.path) == 0 ? other : self
+    }
+
+    /// Removes the file and what was kept of earlier ones.
+    func remove() {
+        for path in [path, path + ".1"] { unsafe _ = unlink(path) }
+    }
+
     /// Keeps the file below its bound: past 4 MB the last 256 KB move to `.log.1` and the file starts anew. One `stat`
     /// otherwise. Called about once a second while the instance runs; what is logged between the copy and the cut is
     /// lost.

@@ -67,7 +67,7 @@ struct ParsingTests {
 
     @Test("a claim survives being written down, and nothing that was cut short is one")
     func claims() {
-        let claim = Claim(databaseName: "new\nline ✓", oldName: "postgres")
+        let claim = Claim(databaseName: "new\nline ✓", oldName: "postgres", directoryName: "new%0Aline")
         #expect(Claim(claim.content) == claim)
         for length in 0..<claim.content.count { #expect(Claim(Array(claim.content.prefix(length))) == nil) }
         #expect(Claim(claim.content + [1]) == nil)
@@ -194,14 +194,14 @@ struct FileTests {
             try FileSystem.makeDirectory("deep", in: source)
             try FileSystem.replace("small", in: try FileSystem.openDirectory("deep", in: source), with: [1, 2])
             let target = try FileSystem.openDirectory("to", in: directory)
-            var copy = TreeCopy()
+            var copy = TreeCopy(durability: .full)
             try copy.copy(source, to: target, path: path)
             try TreeCopy.sync(target, path: path)
             #expect(try FileSystem.contents(of: "large", in: target, limit: 2_000_000) == large)
             #expect(try FileSystem.contents(of: "empty", in: target) == [])
             #expect(try FileSystem.contents(of: "small", in: FileSystem.openDirectory("deep", in: target)) == [1, 2])
             // A second copy into the same place would mix two clusters.
-            var again = TreeCopy()
+            var again = TreeCopy(durability: .full)
             #expect(throws: EmbedError.self) { try again.copy(source, to: target, path: path) }
         }
     }
