@@ -38,7 +38,8 @@ extension Router {
                 installation: installation,
                 options: ClusterStoreOptions(
                     baseDirectory: configuration.baseDirectory, maxConnections: configuration.maxConnections,
-                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed))
+                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed,
+                    tenantNetwork: configuration.tenantNetwork ? .allowed : .denied))
             configuration.logger.info("instances are confined: \(store.confinement)")
             try store.ensureTemplate(progress: progress)
             return store

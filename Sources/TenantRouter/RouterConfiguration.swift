@@ -27,6 +27,9 @@ public struct RouterConfiguration: Sendable {
     public var startupTimeout: Duration
     /// Whether the kernel confines each instance to its own directory.
     public var confinement: Confinement
+    /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
+    /// data wrapper.
+    public var tenantNetwork: Bool
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
@@ -52,6 +55,7 @@ public struct RouterConfiguration: Sendable {
         idleTimeout: Duration = .seconds(300),
         startupTimeout: Duration = .seconds(60),
         confinement: Confinement = .auto,
+        tenantNetwork: Bool = false,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
@@ -69,6 +73,7 @@ public struct RouterConfiguration: Sendable {
         self.idleTimeout = idleTimeout
         self.startupTimeout = startupTimeout
         self.confinement = confinement
+        self.tenantNetwork = tenantNetwork
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication

@@ -50,6 +50,9 @@ struct Serve: ParsableCommand {
     @Option(help: "Confine each tenant to its own directory: auto, require or off (default: auto).")
     var confine: Confinement?
 
+    @Flag(help: "Let confined tenants connect out over TCP, as subscriptions do (default: off).")
+    var tenantNetwork = false
+
     @Option(help: ArgumentHelp("Directory with PostgreSQL's programs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
 
@@ -106,6 +109,10 @@ struct Serve: ParsableCommand {
             startupTimeout: try Environment.value(startupTimeout, "ROUTERD_STARTUP_TIMEOUT", default: .seconds(60))
                 .duration,
             confinement: try Environment.value(confine, "ROUTERD_CONFINE", default: .auto),
+            tenantNetwork: try Environment.value(
+                tenantNetwork ? .on : nil, "ROUTERD_TENANT_NETWORK", default: Switch.off
+            )
+            .isOn,
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
