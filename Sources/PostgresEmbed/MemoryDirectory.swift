@@ -1,3 +1,4 @@
+import CConfine
 import Glibc
 import Reactor
 
@@ -7,8 +8,6 @@ public struct MemoryDirectory: Sendable {
     public let path: String
 
     private static let prefix = "routerd-memory-"
-    /// `TMPFS_MAGIC`, statfs(2).
-    private static let tmpfs = 0x0102_1994
 
     /// Makes one where a file system in memory is mounted, after removing what killed routers have left there.
     ///
@@ -29,7 +28,7 @@ public struct MemoryDirectory: Sendable {
 
     /// Bytes that fit into it at present.
     public var freeBytes: Int {
-        var status = unsafe statvfs()
+        var status = statvfs()
         guard unsafe statvfs(path, &status) == 0 else { return 0 }
         return Int(clamping: status.f_bavail) * Int(clamping: status.f_frsize)
     }
@@ -47,8 +46,7 @@ public struct MemoryDirectory: Sendable {
     }
 
     private static func isInMemory(_ path: String) -> Bool {
-        var status = statfs()
-        return unsafe statfs(path, &status) == 0 && Int(status.f_type) == tmpfs
+        unsafe files_is_in_memory(path) == 1
     }
 
     /// A directory of ours whose lock nobody holds belongs to a router that was killed.

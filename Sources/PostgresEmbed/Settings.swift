@@ -118,9 +118,12 @@ extension Settings {
             ("wal_level", "replica"),
             ("max_wal_senders", "2"),
             ("max_replication_slots", "2"),
-            ("max_logical_replication_workers", "1"),
-            // The launcher of logical replication, its worker, and the workers of parallel queries.
-            ("max_worker_processes", "\(2 + parallelWorkers)"),
+            // One follows a subscription, another one copies the tables that are new to it: with less than two nothing
+            // ever arrives.
+            ("max_logical_replication_workers", "2"),
+            ("max_sync_workers_per_subscription", "1"),
+            // The launcher of logical replication, its workers, and those of parallel queries.
+            ("max_worker_processes", "\(3 + parallelWorkers)"),
             ("max_parallel_workers", "\(parallelWorkers)"),
             ("max_parallel_workers_per_gather", "\(min(parallelWorkers, 2))"),
             ("max_parallel_maintenance_workers", "\(min(parallelWorkers, 2))"),

@@ -63,8 +63,10 @@ extension Router {
                 options: ClusterStoreOptions(
                     baseDirectory: directory, maxConnections: configuration.maxConnections,
                     maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed,
+                    tenantNetwork: configuration.tenantNetwork ? .allowed : .denied,
                     durability: configuration.storage == .memory ? .none : .full,
                     settings: configuration.settings.map { ($0.name, $0.value) }))
+            for finding in store.findings { configuration.logger.warning("\(finding)") }
             configuration.logger.info("instances are confined: \(store.confinement)")
             try store.ensureTemplate(progress: progress)
             return store

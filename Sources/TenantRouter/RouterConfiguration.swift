@@ -35,6 +35,9 @@ public struct RouterConfiguration: Sendable {
     public var settings: [PostgresSetting]
     /// Where data is kept, and how safely.
     public var storage: Storage
+    /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
+    /// data wrapper.
+    public var tenantNetwork: Bool
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
@@ -63,6 +66,7 @@ public struct RouterConfiguration: Sendable {
         confinement: Confinement = .auto,
         settings: [PostgresSetting] = [],
         storage: Storage = .directory,
+        tenantNetwork: Bool = false,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
@@ -83,6 +87,7 @@ public struct RouterConfiguration: Sendable {
         self.confinement = confinement
         self.settings = settings
         self.storage = storage
+        self.tenantNetwork = tenantNetwork
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication

@@ -62,6 +62,8 @@ struct Serve: ParsableCommand {
 
     @Flag(help: "Keep everything in memory and nothing afterwards: fast, for tests. Not with --dir.")
     var memory = false
+    @Flag(help: "Let confined tenants connect out over TCP, as subscriptions do (default: off).")
+    var tenantNetwork = false
 
     @Option(help: ArgumentHelp("Directory with PostgreSQL's programs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
@@ -123,6 +125,10 @@ struct Serve: ParsableCommand {
             confinement: try Environment.value(confine, "ROUTERD_CONFINE", default: .auto),
             settings: try Environment.list("ROUTERD_SET") + settings,
             storage: storage,
+            tenantNetwork: try Environment.value(
+                tenantNetwork ? .on : nil, "ROUTERD_TENANT_NETWORK", default: Switch.off
+            )
+            .isOn,
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,

@@ -98,6 +98,9 @@ int files_start_writeback(int file);
 // syncfs(2).
 int files_sync_filesystem(int file);
 
+// Whether the path lies on a tmpfs: 1 or 0, -1 with errno. statfs(2).
+int files_is_in_memory(const char *path);
+
 // memmem(3): where `needle` begins in `space`, or NULL.
 const void *files_find(const void *space, size_t length, const void *needle, size_t needle_length);
 
