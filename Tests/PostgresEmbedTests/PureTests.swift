@@ -196,7 +196,7 @@ struct FileTests {
             let target = try FileSystem.openDirectory("to", in: directory)
             var copy = TreeCopy(durability: .full)
             try copy.copy(source, to: target, path: path)
-            try TreeCopy.sync(target, path: path)
+            try Durability.full.syncFileSystem(of: target, path: path)
             #expect(try FileSystem.contents(of: "large", in: target, limit: 2_000_000) == large)
             #expect(try FileSystem.contents(of: "empty", in: target) == [])
             #expect(try FileSystem.contents(of: "small", in: FileSystem.openDirectory("deep", in: target)) == [1, 2])
