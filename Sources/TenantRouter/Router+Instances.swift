@@ -323,7 +323,8 @@ extension Router {
         var metadata = metadata(instance)
         metadata["status"] = "\(status)"
         switch instance.phase {
-        case .stopping: log.log(level: instance.tenant == nil ? .debug : .info, "instance has stopped", metadata: metadata)
+        case .stopping:
+            log.log(level: instance.tenant == nil ? .debug : .info, "instance has stopped", metadata: metadata)
         case .booting, .naming, .journaling: startFailed(instance, bootFailure(instance, running))
         case .serving, .warming, .spare:
             if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
