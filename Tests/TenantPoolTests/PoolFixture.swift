@@ -50,7 +50,11 @@ struct Driver {
     var pool: TenantPool
     var now = Duration.seconds(100)
 
-    init(_ limits: PoolLimits = smallLimits, seed: UInt64 = 1) { pool = TenantPool(limits: limits, seed: seed) }
+    init(_ limits: PoolLimits = smallLimits, spares: Int = 0) {
+        var limits = limits
+        limits.spares = spares
+        pool = TenantPool(limits: limits, seed: 1)
+    }
 
     mutating func request(_ waiter: UInt64, _ tenant: String) -> String {
         text(pool.leaseRequested(WaiterID(waiter), for: name(tenant), now: now))
