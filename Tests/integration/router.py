@@ -70,6 +70,7 @@ class Router:
         self.directory = self.home / "data"
         self.host = host
         self.environment = environment or {}
+        self.launcher = []  # the beginning of a command that runs the program
         self.process = None
         self.port = None
         self._logs = []
@@ -205,7 +206,7 @@ class Router:
     def _spawn(self, terminal):
         log = Path(f"{self.home}.{len(self._logs)}.log")
         self._logs.append(log)
-        command = [BINARY, "serve", "--port", self.port, "--dir", self.directory, "--host", self.host, *self.arguments]
+        command = [*self.launcher, BINARY, "serve", "--port", self.port, "--dir", self.directory, "--host", self.host, *self.arguments]
         spawn, options = (terminal.start, {}) if terminal else (subprocess.Popen, {"stdin": subprocess.DEVNULL})
         with open(log, "wb") as output:
             self.process = spawn(

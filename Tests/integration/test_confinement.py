@@ -97,15 +97,14 @@ def test_large_objects_are_own_files_only(router, connection, neighbour):
 
 @confined
 def test_no_program_is_run(router, connection):
-    """COPY … PROGRAM is a shell for whoever is superuser. PostgreSQL forks, the shell cannot be executed (that this is a
-    permission is shown by native code), and the exit code is the shell's for "command not found"."""
+    """COPY … PROGRAM is a shell for whoever is superuser. The C library cannot execute that shell, and says nothing of
+    the reason: that it is a permission is shown by native code, which asks for the same."""
     touched = router.directory / "own/touched"
     connection.execute("CREATE TABLE output (line text)")
     for statement in (f"COPY (SELECT 1) TO PROGRAM 'touch {touched}'", "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
                       "COPY output FROM PROGRAM 'echo escaped'", "COPY output FROM PROGRAM '/bin/echo escaped'"):
-        with pytest.raises(psycopg.errors.ExternalRoutineException) as refused:
+        with pytest.raises(psycopg.Error, match="could not execute command|command not found"):
             connection.execute(statement)
-        assert refused.value.diag.message_detail == "command not found"
     assert not touched.exists() and connection.execute("TABLE output").fetchall() == []
 
 
@@ -131,17 +130,13 @@ def test_file_fdw_and_adminpack(router, connection, neighbour):
 @confined
 def test_tablespaces(router, connection, neighbour):
     """A tablespace is a symbolic link that PostgreSQL makes, and a directory that it fills."""
-    inside = router.directory / "own/space"
-    connection.execute("CREATE EXTENSION IF NOT EXISTS adminpack")
-    for place_of_others in (neighbour, router.directory, "/tmp", "/dev/shm"):
-        expect_denied(connection, f"CREATE TABLESPACE outside LOCATION '{place_of_others}'")
-    # Inside, the directory must be there; PostgreSQL warns, and it works.
+    for others in (neighbour, neighbour / "base", router.directory, router.directory / ".routerd", router.home):
+        expect_denied(connection, f"CREATE TABLESPACE outside LOCATION '{others}'")
     connection.execute("SET allow_in_place_tablespaces = on")
     connection.execute("CREATE TABLESPACE in_place LOCATION ''")
     connection.execute("CREATE TABLE placed (n int) TABLESPACE in_place")
     connection.execute("INSERT INTO placed VALUES (1)")
     assert connection.execute("TABLE placed").fetchall() == [(1,)]
-    assert not inside.exists()
 
 
 # Where a server answers that would let the tenant in, and one address where nobody does. Connections to the first two
@@ -287,14 +282,3 @@ def _find(plan, key):
             if found is not None:
                 return found
     return None
-
-
-def test_without_confinement_nobody_is_superuser(routers):
-    """A superuser whom nothing confines owns the machine."""
-    router = routers("--confine", "off")
-    assert router.value("tenant", "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
-    assert "confined: off" in router.log
-    with router.connect("tenant") as connection:
-        connection.execute("CREATE TABLE own (n int)")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'")
