@@ -132,9 +132,9 @@ def test_an_archive_command_does_not_run(router):
     restart(router, "archiving")
     with router.connect("archiving") as connection:
         archive_a_segment(connection)
-        assert processes.eventually(lambda: failed_segments(connection) > 0, within=5)
+        refusal = "archive command failed with exit code 127"
+        assert processes.eventually(lambda: refusal in log_of(router, "archiving"), within=5)
     assert not archived.exists()
-    assert re.search(r"archive command failed with exit code 127", log_of(router, "archiving"))
 
 
 def test_an_archive_library_writes_own_files_only(router, neighbour):
@@ -146,6 +146,7 @@ def test_an_archive_library_writes_own_files_only(router, neighbour):
         alter_system(connection, "archive_mode", "on")
         connection.execute("ALTER SYSTEM RESET archive_command")
         alter_system(connection, "archive_library", "basic_archive")
+        connection.execute("LOAD 'basic_archive'")
         alter_system(connection, "basic_archive.archive_directory", str(neighbour))
     before = set(neighbour.iterdir())
     restart(router, "archiving")
@@ -195,15 +196,16 @@ def test_a_pid_file_that_names_a_neighbour(router, neighbour):
 
 @pytest.mark.parametrize("change", [
     "ALTER ROLE postgres NOLOGIN", "ALTER ROLE postgres NOSUPERUSER", "DROP ROLE postgres",
-    "ALTER ROLE routerd PASSWORD 'secret'", "ALTER ROLE routerd CONNECTION LIMIT 0",
+    "ALTER ROLE routerd CONNECTION LIMIT 0", "ALTER ROLE routerd PASSWORD 'secret'",
     "ALTER ROLE routerd VALID UNTIL '2000-01-01'", "ALTER ROLE routerd SET search_path = nowhere",
     "ALTER ROLE ALL SET search_path = nowhere", "REVOKE ALL ON DATABASE template1 FROM PUBLIC, routerd",
     "ALTER DATABASE template1 CONNECTION LIMIT 0"])
 def test_the_router_still_gets_in(router, change, name):
     """The tenant's superuser is as powerful as the router's role: new users must still be made."""
-    router.value("roles", "SELECT 1", user="postgres")
     with router.connect("roles", "admin") as connection:
-        connection.execute(change)
+        for statement in ("DROP ROLE IF EXISTS postgres", "CREATE ROLE postgres LOGIN SUPERUSER",
+                          "ALTER ROLE routerd CONNECTION LIMIT -1", change):
+            connection.execute(statement)
     assert router.value("roles", "SELECT current_user", user=name) == name
 
 
@@ -227,6 +229,8 @@ def test_what_shuts_the_router_out_is_said_in_words(router, change, undo, reason
     """A tenant that shuts the router's role out has users that exist, and gets no new ones; the refusal used to be
     'role does not exist', of the user's own name."""
     with router.connect("roles", "admin") as connection:
+        if "NOSUPERUSER" in change and connection.info.server_version >= 160000:
+            pytest.skip("PostgreSQL itself refuses it")
         connection.execute(change)
         try:
             with pytest.raises(psycopg.OperationalError) as refused:
@@ -234,8 +238,6 @@ def test_what_shuts_the_router_out_is_said_in_words(router, change, undo, reason
             assert f'role "{name}" does not exist, and the router cannot create it' in str(refused.value)
             assert f"It was told: {reason}." in str(refused.value)
             assert router.value("roles", "SELECT current_user", user="admin") == "admin"
-        except psycopg.errors.FeatureNotSupported:
-            pass
         finally:
             connection.execute(undo)
     assert router.value("roles", "SELECT current_user", user=name) == name
