@@ -137,14 +137,20 @@ extension ClusterStore {
         _ options: ClusterStoreOptions, _ installation: PostgresInstallation, readable: [String]
     ) throws(EmbedError) -> (ConfinementState, ConfinementRules?) {
         let abi = options.confinement == .off ? 0 : confine_landlock_abi()
+        let failure = Errno.last
         // Truncating a file is governed from ABI 3 on; before, any file that the user may write could be emptied.
-        if abi >= 3 {
+        let filtersCalls = confine_calls_available() == 0
+        if abi >= 3 && filtersCalls {
             let rules = ConfinementRules(
                 abi: abi, installation: installation, network: options.tenantNetwork, readable: readable)
             return (.landlock(abi: Int(abi)), rules)
         }
         let reason =
-            abi < 0 ? "this kernel has no Landlock (\(Errno.last))" : "this kernel's Landlock ABI \(abi) is too old"
+            switch abi {
+            case ..<0: "this kernel has no Landlock (\(failure))"
+            case 3...: "this kernel has no filters of system calls (seccomp)"
+            default: "this kernel's Landlock ABI \(abi) is too old"
+            }
         switch options.confinement {
         case .off: return (.off(reason: "asked for by --confine off"), nil)
         case .auto: return (.off(reason: reason), nil)
@@ -274,6 +280,7 @@ extension ClusterStore {
         program.parentDeathSignal = SIGQUIT
         // When memory runs out an instance goes before the router, and its tenant recovers alone.
         program.outOfMemoryScore = 200
+        if let rules { program.calls = rules.calls }
         return program
     }
 }

@@ -97,6 +97,7 @@ public final class PreparedCluster: Sendable {
         let directory = try FileSystem.openDirectory(socketDirectory)
         // The notify socket too: from now on whoever writes there is not the postmaster's boot.
         for name in [Self.socketName, Self.notifyName] { try FileSystem.unlinkIfPresent(name, in: directory) }
+        try socket.admit()
         return socket
     }
 

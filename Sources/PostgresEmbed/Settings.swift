@@ -58,7 +58,9 @@ extension Settings {
             // The router is the only way in.
             ("listen_addresses", ""),
             ("unix_socket_directories", places.socketDirectory),
-            ("unix_socket_permissions", "0777"),
+            // Nobody connects while the socket has a name, which others of this user could guess; the router gives
+            // itself the right once it has taken the name away.
+            ("unix_socket_permissions", "0000"),
             ("port", Self.port),
             // One stream to the file that the router gave it and bounds; a collector would write inside the cluster,
             // without a bound.

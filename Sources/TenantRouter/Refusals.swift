@@ -49,6 +49,15 @@ extension ErrorMessage {
             detail: "It is the router's own role in every tenant.", hint: "Connect as any other user.")
     }
 
+    /// The tenant's superusers may have changed the router's own role, which is theirs too.
+    static func roleNotCreated(_ user: String, because error: ErrorMessage) -> ErrorMessage {
+        ErrorMessage(
+            .invalidAuthorization, "role \"\(user)\" does not exist, and the router cannot create it",
+            detail: "The router connects to template1 as the role routerd. It was told: \(error.message).",
+            hint: "Connect as a user that exists, and undo what was done to the role routerd (it must be called so, and be "
+                + "LOGIN and SUPERUSER without settings of its own) or to the database template1.")
+    }
+
     /// What the pool's refusal means to a client of `tenant`.
     ///
     /// - Parameters:

@@ -231,15 +231,16 @@ extension Router {
         connect(session, lease)
     }
 
-    /// PostgreSQL's answer to the client stands where PostgreSQL refused the router too; what kept the router from
-    /// asking is said otherwise.
+    /// PostgreSQL's answer to the client stands where the name cannot be a role's; what kept the router from making it
+    /// one is said otherwise.
     private mutating func roleFailed(_ session: Token, _ error: ErrorMessage) {
         guard let (answer, lease) = sessions[session].roleFailed() else { return }
         if instances[lease.instance]?.socket == nil { return instanceStopped(session, lease.instance) }
         returnLease(of: lease.instance)
         switch error.sqlState {
         case .tooManyConnections, .cannotConnectNow: reject(session, error)
-        default: dismiss(session, with: answer)
+        case .reservedName: dismiss(session, with: answer)
+        default: reject(session, .roleNotCreated(sessions[session].label.user, because: error))
         }
     }
 }

@@ -73,6 +73,7 @@ class Router:
         self.directory = self.home / "data"
         self.host = host
         self.environment = environment or {}
+        self.launcher = []  # the beginning of a command that runs the program
         self.process = None
         self.port = None
         self._logs = []
@@ -209,7 +210,7 @@ class Router:
         log = Path(f"{self.home}.{len(self._logs)}.log")
         self._logs.append(log)
         directory = ["--dir", self.directory] if self.directory_option else []
-        command = [BINARY, "serve", "--port", self.port, *directory, "--host", self.host, *self.arguments]
+        command = [*self.launcher, BINARY, "serve", "--port", self.port, *directory, "--host", self.host, *self.arguments]
         spawn, options = (terminal.start, {}) if terminal else (subprocess.Popen, {"stdin": subprocess.DEVNULL})
         with open(log, "wb") as output:
             self.process = spawn(
