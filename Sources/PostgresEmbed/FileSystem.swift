@@ -134,12 +134,16 @@ enum FileSystem {
         }
         defer { unsafe _ = Glibc.closedir(stream) }
         var names: [String] = []
-        while let entry = unsafe Glibc.readdir(stream) {
+        while true {
+            // A failure looks like the end but for this: a clone of half a directory would pass for whole.
+            errno = 0
+            guard let entry = unsafe Glibc.readdir(stream) else { break }
             let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
             if name != "." && name != ".." { names.append(name) }
         }
+        guard errno == 0 else { throw .fileSystem(operation: "list", path: path, .last) }
         return names
     }
 

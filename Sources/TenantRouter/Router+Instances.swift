@@ -163,9 +163,20 @@ extension Router {
 
     /// A datagram of the postmaster's, sd_notify(3), or a change of its pid file.
     mutating func readiness(_ id: InstanceID, _ event: consuming Event) {
-        guard let instance = instances[id], case .booting(let running) = instance.phase,
-            case .received(let bytes) = consume event
-        else { return }
+        guard let instance = instances[id], case .booting(let running) = instance.phase else { return }
+        switch consume event {
+        case .received(let bytes): readinessReceived(bytes, instance, running)
+        case .failed(let errno):
+            // Nobody would ever hear that it is ready, and its clients would wait for that.
+            startFailed(
+                instance.tenant, ErrorMessage(EmbedError.fileSystem(operation: "read", path: "readiness", errno)))
+            startLadder(instance, running)
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
+        }
+    }
+
+    private mutating func readinessReceived(_ bytes: borrowing Buffer, _ instance: Instance, _ running: Running) {
         let message =
             store.installation.announcesReadiness
             ? bytes.withBytes { ReadinessMessage(parsing: $0) } : running.cluster.readiness()

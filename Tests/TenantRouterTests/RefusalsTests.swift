@@ -1,6 +1,7 @@
 import PostgresEmbed
 import Reactor
 import TenantPool
+import TestSupport
 import Testing
 import WireProtocol
 
