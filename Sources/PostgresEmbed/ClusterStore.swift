@@ -26,7 +26,9 @@ public final class ClusterStore: Sendable {
     private let settings: Settings
     private let rules: ConfinementRules?
     private let template: TemplateCluster
-    private let runtimeDirectory: RuntimeDirectory
+    let runtimeDirectory: RuntimeDirectory
+    /// Where the files are that decide who may enter an instance.
+    private let accessDirectory: String
     private let lock: Mutex<Descriptor?>
 
     /// What a tenant's roles may do: superusers where the kernel confines them.
@@ -57,7 +59,8 @@ public final class ClusterStore: Sendable {
         let staging = try FileSystem.openDirectory(privateDirectory + "/staging")
         for name in try FileSystem.entries(of: staging, path: "staging") { try Removal.remove(name, in: staging) }
 
-        let readable = try Self.writeAccessFiles(privateDirectory)
+        self.accessDirectory = privateDirectory
+        let readable = try Self.writeAccessFiles(privateDirectory, method: "trust")
         self.template = TemplateCluster(installation: installation, privateDirectory: privateDirectory)
         (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
 
@@ -65,6 +68,34 @@ public final class ClusterStore: Sendable {
         self.runtimeDirectory = try RuntimeDirectory()
         try lock.record(runtimeDirectory: runtimeDirectory.path)
         self.lock = Mutex(lock.release())
+    }
+
+    /// For a look at one tenant beside whoever serves the base directory: takes no lock, sweeps nothing, changes nothing
+    /// but in a runtime directory of its own, and lets nobody into the instances that it boots.
+    ///
+    /// - Throws: `runningAsRoot`, `directoryUnusable`, `confinementUnavailable`.
+    init(visiting baseDirectory: String, installation: PostgresInstallation, confinement: Confinement)
+        throws(EmbedError)
+    {
+        guard geteuid() != 0 else { throw .runningAsRoot }
+        let options = ClusterStoreOptions(baseDirectory: baseDirectory, confinement: confinement)
+        self.installation = installation
+        self.settings = Settings(
+            options: options, majorVersion: installation.majorVersion, machine: .current())
+        self.baseDirectory = try Self.absolute(baseDirectory)
+        self.template = TemplateCluster(
+            installation: installation, privateDirectory: self.baseDirectory + "/.routerd")
+        let runtimeDirectory = try RuntimeDirectory()
+        do throws(EmbedError) {
+            let readable = try Self.writeAccessFiles(runtimeDirectory.path, method: "reject")
+            (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
+        } catch {
+            runtimeDirectory.remove()
+            throw error
+        }
+        self.accessDirectory = runtimeDirectory.path
+        self.runtimeDirectory = runtimeDirectory
+        self.lock = Mutex(nil)
     }
 
     /// Makes the template cluster unless it is there: `initdb`, once for each version and set of settings.
@@ -98,6 +129,11 @@ extension ClusterStore {
         } catch .fileSystem(_, let failedPath, let errno) {
             throw .directoryUnusable(path: failedPath, errno)
         }
+        return try absolute(path)
+    }
+
+    /// The absolute path of a directory that this user can use.
+    static func absolute(_ path: String) throws(EmbedError) -> String {
         guard let resolved = unsafe realpath(path, nil) else { throw .directoryUnusable(path: path, .last) }
         defer { unsafe free(resolved) }
         let absolute = unsafe String(cString: resolved)
@@ -116,10 +152,12 @@ extension ClusterStore {
         }
     }
 
-    /// The files that decide who may enter an instance: whoever the router lets through.
-    private static func writeAccessFiles(_ privateDirectory: String) throws(EmbedError) -> [String] {
+    /// The files that decide who may enter an instance: whoever the router lets through, or nobody.
+    private static func writeAccessFiles(
+        _ privateDirectory: String, method: String
+    ) throws(EmbedError) -> [String] {
         let directory = try FileSystem.openDirectory(privateDirectory)
-        let rules = "local all all trust\nlocal replication all trust\n"
+        let rules = "local all all \(method)\nlocal replication all \(method)\n"
         try FileSystem.replace("pg_hba.conf", in: directory, with: Array(rules.utf8))
         try FileSystem.replace("pg_ident.conf", in: directory, with: [])
         return ["\(privateDirectory)/pg_hba.conf", "\(privateDirectory)/pg_ident.conf"]
@@ -149,7 +187,7 @@ extension ClusterStore {
 
 extension ClusterStore {
     /// Who a cluster belongs to, and where it is.
-    struct Tenant {
+    struct Tenant: Sendable {
         let directoryName: String
         let databaseName: String
         let path: String
@@ -183,8 +221,9 @@ extension ClusterStore {
     private func prepare(_ tenant: Tenant, created: Bool) throws(EmbedError) -> PreparedCluster {
         let cluster = try openCluster(tenant)
         let identity = try FileSystem.status(of: cluster, path: tenant.path)
-        try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)
-        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+        try RepairLock.share(cluster, path: tenant.path)
+        try survivors(of: tenant, identity).clear(cluster)
+        try writeDefaults(cluster)
         let claim = try FileSystem.contents(of: Claim.fileName, in: cluster).flatMap { Claim($0) }
 
         let socketDirectory = try runtimeDirectory.makeSubdirectory()
@@ -206,8 +245,17 @@ extension ClusterStore {
         }
     }
 
+    /// What the next boot takes for the tenant's defaults.
+    func writeDefaults(_ cluster: borrowing Descriptor) throws(EmbedError) {
+        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+    }
+
+    func survivors(of tenant: Tenant, _ identity: FileSystem.Status) -> Survivors {
+        Survivors(path: tenant.path, identity: identity, mark: mark)
+    }
+
     /// Checks without touching: a directory that is not ours to serve stays as it is.
-    private func openCluster(_ tenant: Tenant) throws(EmbedError) -> Descriptor {
+    func openCluster(_ tenant: Tenant) throws(EmbedError) -> Descriptor {
         guard FileSystem.status(ofPath: tenant.path)?.kind == .directory else {
             throw .notACluster(path: tenant.path, reason: "It is not a directory.")
         }
@@ -228,7 +276,7 @@ extension ClusterStore {
         return cluster
     }
 
-    private func ruleset(
+    func ruleset(
         _ cluster: borrowing Descriptor, socketDirectory: String
     ) throws(EmbedError) -> Descriptor? {
         guard let rules else { return nil }
@@ -239,11 +287,10 @@ extension ClusterStore {
     /// What the arguments of every postmaster of this base directory contain, and no other's.
     private var mark: String { "hba_file=\(baseDirectory)/.routerd/pg_hba.conf" }
 
-    private func postmaster(of tenant: Tenant, socketDirectory: String) -> Program {
+    func postmaster(of tenant: Tenant, socketDirectory: String) -> Program {
         let places = Settings.Places(
             dataDirectory: tenant.path, socketDirectory: socketDirectory,
-            hostBasedAuthentication: "\(baseDirectory)/.routerd/pg_hba.conf",
-            identityMap: "\(baseDirectory)/.routerd/pg_ident.conf")
+            hostBasedAuthentication: "\(accessDirectory)/pg_hba.conf", identityMap: "\(accessDirectory)/pg_ident.conf")
         var program = Program(
             path: installation.postgres,
             arguments: ["-D", tenant.path] + settings.pinned(places, name: tenant.directoryName))

@@ -290,7 +290,10 @@ extension Router {
         case .stopping: log.info("instance has stopped", metadata: metadata)
         case .booting, .claiming:
             let line = running.cluster.log.lastLine()
-            startFailed(instance.tenant, .bootFailed(instance.tenant, lastLine: line, log: running.cluster.log.path))
+            startFailed(
+                instance.tenant,
+                .bootFailed(
+                    instance.tenant, lastLine: line, log: running.cluster.log.path, baseDirectory: store.baseDirectory))
         case .serving:
             if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
             log.error("instance died", metadata: metadata)
