@@ -32,7 +32,9 @@ public final class ClusterStore: Sendable {
     private let settings: Settings
     private let rules: ConfinementRules?
     private let template: TemplateCluster
-    private let runtimeDirectory: RuntimeDirectory
+    let runtimeDirectory: RuntimeDirectory
+    /// Where the files are that decide who may enter an instance.
+    private let accessDirectory: String
     private let lock: Mutex<Descriptor?>
 
     /// What a tenant's roles may do: superusers where the kernel confines them.
@@ -64,7 +66,8 @@ public final class ClusterStore: Sendable {
         if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }
         self.findings = try Leftovers(baseDirectory: baseDirectory, durability: durability).settle()
 
-        let readable = try Self.writeAccessFiles(privateDirectory)
+        self.accessDirectory = privateDirectory
+        let readable = try Self.writeAccessFiles(privateDirectory, method: "trust")
         self.template = TemplateCluster(
             installation: installation, privateDirectory: privateDirectory, durability: durability)
         (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
@@ -73,6 +76,36 @@ public final class ClusterStore: Sendable {
         self.runtimeDirectory = try RuntimeDirectory()
         try lock.record(runtimeDirectory: runtimeDirectory.path)
         self.lock = Mutex(lock.release())
+    }
+
+    /// For a look at one tenant beside whoever serves the base directory: takes no lock, sweeps nothing, changes nothing
+    /// but in a runtime directory of its own, and lets nobody into the instances that it boots.
+    ///
+    /// - Throws: `runningAsRoot`, `directoryUnusable`, `confinementUnavailable`.
+    init(visiting baseDirectory: String, installation: PostgresInstallation, confinement: Confinement)
+        throws(EmbedError)
+    {
+        guard geteuid() != 0 else { throw .runningAsRoot }
+        let options = ClusterStoreOptions(baseDirectory: baseDirectory, confinement: confinement)
+        self.installation = installation
+        self.settings = Settings(
+            options: options, majorVersion: installation.majorVersion, machine: .current())
+        self.baseDirectory = try Self.absolute(baseDirectory)
+        self.durability = .full
+        self.findings = []
+        self.template = TemplateCluster(
+            installation: installation, privateDirectory: self.baseDirectory + "/.routerd", durability: .full)
+        let runtimeDirectory = try RuntimeDirectory()
+        do throws(EmbedError) {
+            let readable = try Self.writeAccessFiles(runtimeDirectory.path, method: "reject")
+            (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
+        } catch {
+            runtimeDirectory.remove()
+            throw error
+        }
+        self.accessDirectory = runtimeDirectory.path
+        self.runtimeDirectory = runtimeDirectory
+        self.lock = Mutex(nil)
     }
 
     /// Makes the template cluster unless it is there: `initdb`, once for each version and set of settings.
@@ -106,6 +139,11 @@ extension ClusterStore {
         } catch .fileSystem(_, let failedPath, let errno) {
             throw .directoryUnusable(path: failedPath, errno)
         }
+        return try absolute(path)
+    }
+
+    /// The absolute path of a directory that this user can use.
+    static func absolute(_ path: String) throws(EmbedError) -> String {
         guard let resolved = unsafe realpath(path, nil) else { throw .directoryUnusable(path: path, .last) }
         defer { unsafe free(resolved) }
         let absolute = unsafe String(cString: resolved)
@@ -124,10 +162,12 @@ extension ClusterStore {
         }
     }
 
-    /// The files that decide who may enter an instance: whoever the router lets through.
-    private static func writeAccessFiles(_ privateDirectory: String) throws(EmbedError) -> [String] {
+    /// The files that decide who may enter an instance: whoever the router lets through, or nobody.
+    private static func writeAccessFiles(
+        _ privateDirectory: String, method: String
+    ) throws(EmbedError) -> [String] {
         let directory = try FileSystem.openDirectory(privateDirectory)
-        let rules = "local all all trust\nlocal replication all trust\n"
+        let rules = "local all all \(method)\nlocal replication all \(method)\n"
         try FileSystem.replace("pg_hba.conf", in: directory, with: Array(rules.utf8))
         try FileSystem.replace("pg_ident.conf", in: directory, with: [])
         return ["\(privateDirectory)/pg_hba.conf", "\(privateDirectory)/pg_ident.conf"]
@@ -161,9 +201,19 @@ extension ClusterStore {
 
 // MARK: Preparing
 
+extension ClusterStore.Residence {
+    /// A tenant's.
+    init(baseDirectory: String, directoryName: String, databaseName: String) {
+        let path = "\(baseDirectory)/\(directoryName)"
+        self.init(
+            directoryName: directoryName, databaseName: databaseName, path: path, dataDirectory: path,
+            clusterName: directoryName, log: InstanceLog(path: "\(baseDirectory)/.routerd/logs/\(directoryName).log"))
+    }
+}
+
 extension ClusterStore {
     /// Where a cluster is, and what its postmaster is told about that.
-    struct Residence {
+    struct Residence: Sendable {
         let directoryName: String
         let databaseName: String
         let path: String
@@ -177,10 +227,7 @@ extension ClusterStore {
     func residence(directoryName: String, databaseName: String) -> Residence {
         precondition(
             Claim.isDirectoryName(directoryName), "a tenant's directory is one plain path component")
-        let path = "\(baseDirectory)/\(directoryName)"
-        return Residence(
-            directoryName: directoryName, databaseName: databaseName, path: path, dataDirectory: path,
-            clusterName: directoryName, log: InstanceLog(path: "\(baseDirectory)/.routerd/logs/\(directoryName).log"))
+        return Residence(baseDirectory: baseDirectory, directoryName: directoryName, databaseName: databaseName)
     }
 
     /// Brings a tenant's directory to the point where a postmaster can be spawned in it.
@@ -207,8 +254,9 @@ extension ClusterStore {
     func prepare(_ tenant: Residence, created: Bool) throws(EmbedError) -> PreparedCluster {
         let cluster = try openCluster(tenant)
         let identity = try FileSystem.status(of: cluster, path: tenant.path)
-        try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)
-        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+        try RepairLock.share(cluster, path: tenant.path)
+        try survivors(of: tenant, identity).clear(cluster)
+        try writeDefaults(cluster)
         let claim = try FileSystem.contents(of: Claim.fileName, in: cluster).flatMap { Claim($0) }
 
         let socketDirectory = try runtimeDirectory.makeSubdirectory()
@@ -229,8 +277,17 @@ extension ClusterStore {
         }
     }
 
+    /// What the next boot takes for the tenant's defaults.
+    func writeDefaults(_ cluster: borrowing Descriptor) throws(EmbedError) {
+        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+    }
+
+    func survivors(of tenant: Residence, _ identity: FileSystem.Status) -> Survivors {
+        Survivors(path: tenant.path, identity: identity, mark: mark)
+    }
+
     /// Checks without touching: a directory that is not ours to serve stays as it is.
-    private func openCluster(_ tenant: Residence) throws(EmbedError) -> Descriptor {
+    func openCluster(_ tenant: Residence) throws(EmbedError) -> Descriptor {
         guard FileSystem.status(ofPath: tenant.path)?.kind == .directory else {
             throw .notACluster(path: tenant.path, reason: "It is not a directory.")
         }
@@ -251,7 +308,7 @@ extension ClusterStore {
         return cluster
     }
 
-    private func ruleset(
+    func ruleset(
         _ cluster: borrowing Descriptor, socketDirectory: String
     ) throws(EmbedError) -> Descriptor? {
         guard let rules else { return nil }
@@ -262,11 +319,10 @@ extension ClusterStore {
     /// What the arguments of every postmaster of this base directory contain, and no other's.
     var mark: String { "hba_file=\(baseDirectory)/.routerd/pg_hba.conf" }
 
-    private func postmaster(of tenant: Residence, socketDirectory: String) -> Program {
+    func postmaster(of tenant: Residence, socketDirectory: String) -> Program {
         let places = Settings.Places(
             dataDirectory: tenant.dataDirectory, socketDirectory: socketDirectory,
-            hostBasedAuthentication: "\(baseDirectory)/.routerd/pg_hba.conf",
-            identityMap: "\(baseDirectory)/.routerd/pg_ident.conf")
+            hostBasedAuthentication: "\(accessDirectory)/pg_hba.conf", identityMap: "\(accessDirectory)/pg_ident.conf")
         var program = Program(
             path: installation.postgres,
             arguments: ["-D", tenant.dataDirectory] + settings.pinned(places, name: tenant.clusterName))

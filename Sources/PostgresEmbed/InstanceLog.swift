@@ -47,14 +47,14 @@ public struct InstanceLog: Sendable {
     }
 
     /// `2026-01-01 00:00:00.000 UTC [123] FATAL:  …` → `FATAL:  …`
-    private static func withoutPrefix(_ line: Substring) -> String {
+    static func withoutPrefix(_ line: Substring) -> String {
         guard let first = line.first, first.isNumber, let bracket = line.firstIndex(of: "]") else {
             return String(line)
         }
         return String(line[line.index(after: bracket)...].drop { $0 == " " })
     }
 
-    private func tail(_ count: Int) throws(EmbedError) -> [UInt8] {
+    func tail(_ count: Int) throws(EmbedError) -> [UInt8] {
         let file = try FileSystem.open(path, O_RDONLY | O_NOFOLLOW)
         let size = try FileSystem.status(of: file, path: path).size
         _ = lseek(file.number, off_t(max(0, size - count)), SEEK_SET)

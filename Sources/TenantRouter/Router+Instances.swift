@@ -169,7 +169,7 @@ extension Router {
         case .failed(let errno):
             // Nobody would ever hear that it is ready, and its clients would wait for that.
             startFailed(
-                instance.tenant, ErrorMessage(EmbedError.fileSystem(operation: "read", path: "readiness", errno)))
+                instance, ErrorMessage(EmbedError.fileSystem(operation: "read", path: "readiness", errno)))
             startLadder(instance, running)
         // What happens to other kinds of sources only, and what asks for nothing.
         default: break
@@ -345,7 +345,9 @@ extension Router {
     }
 
     private func bootFailure(_ instance: Instance, _ running: Running) -> ErrorMessage {
-        .bootFailed(instance.name, lastLine: running.cluster.log.lastLine(), log: running.cluster.log.path)
+        .bootFailed(
+            instance.name, lastLine: running.cluster.log.lastLine(), log: running.cluster.log.path,
+            baseDirectory: store.baseDirectory)
     }
 
     /// What is left of an instance is looked after by a worker; only then is its directory touched again.
