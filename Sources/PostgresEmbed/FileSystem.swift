@@ -125,6 +125,13 @@ enum FileSystem {
 
     /// The names in a directory, without `.` and `..`, in the file system's order.
     static func entries(of directory: borrowing Descriptor, path: String) throws(EmbedError) -> [String] {
+        try rawEntries(of: directory, path: path).map { name in
+            String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+    }
+
+    /// The same as the file system has them, each with a zero byte behind it: a name need not be UTF-8.
+    static func rawEntries(of directory: borrowing Descriptor, path: String) throws(EmbedError) -> [[CChar]] {
         // fdopendir owns what it is given, and shares the offset with it.
         let copy = try open(".", in: directory, O_RDONLY | O_DIRECTORY).release()
         guard let stream = unsafe Glibc.fdopendir(copy) else {
@@ -133,15 +140,16 @@ enum FileSystem {
             throw .fileSystem(operation: "list", path: path, failure)
         }
         defer { unsafe _ = Glibc.closedir(stream) }
-        var names: [String] = []
+        let dot = CChar(bitPattern: UInt8(ascii: "."))
+        var names: [[CChar]] = []
         while true {
             // A failure looks like the end but for this: a clone of half a directory would pass for whole.
             errno = 0
             guard let entry = unsafe Glibc.readdir(stream) else { break }
             let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                unsafe bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
             }
-            if name != "." && name != ".." { names.append(name) }
+            if name != [dot, 0] && name != [dot, dot, 0] { names.append(name) }
         }
         guard errno == 0 else { throw .fileSystem(operation: "list", path: path, .last) }
         return names

@@ -12,22 +12,21 @@ struct Leftovers {
 
     /// Finishes what was promised and puts the rest into the trash; renames only, so that it takes no time to speak of.
     ///
-    /// - Returns: a sentence for each spare with a claim that stays where it is.
+    /// - Returns: a sentence for each spare that stays where it is.
     func settle() throws(EmbedError) -> [String] {
         // Nothing in staging was ever booted or answered for.
         try discardAll(in: baseDirectory + "/.routerd/staging") { _ in true }
         var findings: [String] = []
-        try discardAll(in: Self.spares(in: baseDirectory)) { (spare) throws(EmbedError) in
-            switch try state(of: spare) {
-            case .unclaimed: return true
-            case .unreadable:
-                findings.append("\(spare) has a claim file that cannot be read; it is left as it is")
-            case .claimed(let name):
-                do throws(EmbedError) {
+        try discardAll(in: Self.spares(in: baseDirectory)) { spare in
+            do throws(EmbedError) {
+                switch try state(of: spare) {
+                case .unclaimed: return true
+                case .unreadable: findings.append("\(spare) has a claim file that cannot be read; it stays where it is")
+                case .claimed(let name):
                     try Move(from: spare, to: "\(baseDirectory)/\(name)").perform(durability: durability)
-                } catch {
-                    findings.append("\(spare) was claimed and stays where it is: \(error.message)")
                 }
+            } catch {
+                findings.append("\(spare) may belong to a tenant and stays where it is: \(error.message)")
             }
             return false
         }
@@ -53,11 +52,11 @@ struct Leftovers {
 
     /// Moves into the trash what `isRubbish` says so of, given its path. Need not be durable: it would be found again.
     private func discardAll(
-        in path: String, where isRubbish: (String) throws(EmbedError) -> Bool
+        in path: String, where isRubbish: (String) -> Bool
     ) throws(EmbedError) {
         let directory = try FileSystem.openDirectory(path)
         let trash = try FileSystem.openDirectory(Self.trash(in: baseDirectory))
-        for name in try FileSystem.entries(of: directory, path: path) where try isRubbish("\(path)/\(name)") {
+        for name in try FileSystem.entries(of: directory, path: path) where isRubbish("\(path)/\(name)") {
             guard unsafe files_rename_new(directory.number, name, trash.number, Random.name()) == 0 else {
                 throw .fileSystem(operation: "move away", path: "\(path)/\(name)", .last)
             }

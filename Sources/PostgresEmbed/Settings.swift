@@ -205,11 +205,11 @@ extension Settings {
         return name.utf8.allSatisfy { isInitial($0) || isDigitOrStop($0) }
     }
 
-    /// 20 ms for each. Any directory and no configuration will do: PostgreSQL judges its arguments first.
+    /// 20 ms for each. `-C` first, or PostgreSQL would look at who runs it. Any directory and no configuration will do: PostgreSQL judges its arguments first.
     private func ask(_ installation: PostgresInstallation, about name: String, _ value: String) throws(EmbedError) {
         var postgres = Program(
             path: installation.postgres,
-            arguments: ["-D", "/", "-c", "config_file=/dev/null", "-c", "\(name)=\(value)", "-C", name])
+            arguments: ["-C", name, "-D", "/", "-c", "config_file=/dev/null", "-c", "\(name)=\(value)"])
         postgres.environment = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
         let (status, output) = try postgres.run()
         if status == 0 { return }
@@ -222,6 +222,15 @@ extension Settings {
 extension String {
     /// For a value between single quotes in a configuration file. Source: PostgreSQL manual, section 20.1.2.
     fileprivate func quoted() -> String {
-        String(flatMap { $0 == "'" || $0 == "\\" ? [$0, $0] : [$0] })
+        var result = ""
+        for scalar in unicodeScalars {
+            switch scalar {
+            case "'", "\\": result.unicodeScalars.append(contentsOf: [scalar, scalar])
+            // Would end the line, and begin one of its own.
+            case "\n": result += "\\n"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
     }
 }

@@ -76,7 +76,8 @@ extension TenantPool {
             return enqueue(waiter, for: tenant, now: now)
         case .idle(let instance, _), .asked(let instance, _, _), .occupied(let instance, _, _):
             enter(.busy(instance, leases: 1), tenant, now: now)
-            return [.grant(waiter, instance)]
+            // If somebody counted on the slot of one that was asked, another shall make room.
+            return [.grant(waiter, instance)] + fillSlots(now: now)
         case .busy(let instance, let leases):
             guard leases < limits.maxConnections else { return enqueue(waiter, for: tenant, now: now) }
             enter(.busy(instance, leases: leases + 1), tenant, now: now)
