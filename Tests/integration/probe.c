@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -83,11 +84,26 @@ static long reach(int family, int type, const void *address, socklen_t length) {
     return result;
 }
 
+static socklen_t unix_address(const char *path, int is_abstract, struct sockaddr_un *address) {
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(address->sun_path + is_abstract, sizeof address->sun_path - 1, "%s", path);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)is_abstract + strlen(path));
+}
+
 static long reach_unix(const char *path, int is_abstract) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path + is_abstract, sizeof address.sun_path - 1, "%s", path);
-    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)is_abstract + strlen(path));
+    struct sockaddr_un address;
+    socklen_t length = unix_address(path, is_abstract, &address);
     return reach(AF_UNIX, SOCK_STREAM, &address, length);
+}
+
+static long send_unix(const char *path) {
+    struct sockaddr_un address;
+    socklen_t length = unix_address(path, 0, &address);
+    int end = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (end < 0) return errno;
+    long result = outcome(sendto(end, "probe", 5, 0, (const struct sockaddr *)&address, length));
+    close(end);
+    return result;
 }
 
 static struct sockaddr_in loopback(long port) {
@@ -125,6 +141,7 @@ static long change_priority(long number) {
 static long attempted(const char *what, const char *path, long number) {
     struct sockaddr_in address = loopback(number);
     struct stat status;
+    struct shmid_ds segment;
 #define IS(name) (strcmp(what, name) == 0)
     if (IS("read")) return open_and_close(path, O_RDONLY);
     if (IS("write")) return open_and_close(path, O_WRONLY | O_CREAT);
@@ -142,6 +159,8 @@ static long attempted(const char *what, const char *path, long number) {
     if (IS("connect tcp")) return reach(AF_INET, SOCK_STREAM, &address, sizeof address);
     if (IS("bind tcp")) return offer();
     if (IS("send udp")) return reach(AF_INET, SOCK_DGRAM, &address, sizeof address);
+    if (IS("send unix")) return send_unix(path);
+    if (IS("shared memory")) return outcome(shmctl((int)number, IPC_STAT, &segment));
     if (IS("stat")) return outcome(stat(path, &status));
     if (IS("chmod")) return change_mode(path);
     if (IS("prlimit")) return change_limit(number);

@@ -19,6 +19,7 @@ from confinement import GRANTED, Probe, compiled, confined, signals_confined, so
 from router import IS_ROOT, RUN_AS, postgres_program
 
 pytestmark = [confined, compiled]
+ROUTER_ARGUMENTS = ("--confine", "require")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_no_socket_of_a_neighbour_has_a_name(router, neighbour):
         assert not stat.S_ISSOCK(path.stat().st_mode), path
 
 
-def test_known_limits_under_one_user(router, probe, intruder, neighbour, scratch):
+def test_known_limits_under_one_user(router, probe, intruder, neighbour, scratch, tools):
     """What one system user for all tenants leaves possible. docs/tenants.md says so; whoever cures one of these finds
     out here that the page has to be changed."""
     assert probe.inside(intruder, "stat", neighbour / "PG_VERSION") == GRANTED
@@ -189,6 +190,13 @@ def test_known_limits_under_one_user(router, probe, intruder, neighbour, scratch
     assert probe.inside(intruder, "chmod", neighbour) == GRANTED
     # A stat tells what exists, and so which names other tenants have.
     assert probe.inside(intruder, "stat", router.directory / "nobody") == errno.ENOENT
+    # The segment by which a postmaster tells that another serves its directory; no tenant's data is in it.
+    segment = int((neighbour / "postmaster.pid").read_text().splitlines()[6].split()[1])
+    assert probe.inside(intruder, "shared memory", number=segment) == GRANTED
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as receiver:
+        receiver.bind(str(tools / "datagrams"))
+        os.chmod(tools / "datagrams", 0o777)
+        assert probe.inside(intruder, "send unix", tools / "datagrams") == GRANTED
 
 
 # What a postmaster is given

@@ -198,13 +198,14 @@ def test_a_pid_file_that_names_a_neighbour(router, neighbour):
     "ALTER ROLE postgres NOLOGIN", "ALTER ROLE postgres NOSUPERUSER", "DROP ROLE postgres",
     "ALTER ROLE routerd CONNECTION LIMIT 0", "ALTER ROLE routerd PASSWORD 'secret'",
     "ALTER ROLE routerd VALID UNTIL '2000-01-01'", "ALTER ROLE routerd SET search_path = nowhere",
-    "ALTER ROLE ALL SET search_path = nowhere", "REVOKE ALL ON DATABASE template1 FROM PUBLIC, routerd",
+    "ALTER ROLE ALL SET search_path = nowhere", "REVOKE ALL ON DATABASE template1 FROM PUBLIC",
     "ALTER DATABASE template1 CONNECTION LIMIT 0"])
 def test_the_router_still_gets_in(router, change, name):
     """The tenant's superuser is as powerful as the router's role: new users must still be made."""
     with router.connect("roles", "admin") as connection:
         for statement in ("DROP ROLE IF EXISTS postgres", "CREATE ROLE postgres LOGIN SUPERUSER",
-                          "ALTER ROLE routerd CONNECTION LIMIT -1", change):
+                          "ALTER ROLE routerd CONNECTION LIMIT -1", "GRANT CONNECT ON DATABASE template1 TO PUBLIC",
+                          change):
             connection.execute(statement)
     assert router.value("roles", "SELECT current_user", user=name) == name
 

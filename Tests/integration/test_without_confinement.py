@@ -102,10 +102,3 @@ def test_required_and_not_there(kernel, missing, reason):
         assert "://" not in result.stdout
     finally:
         shutil.rmtree(home)
-
-
-@confined
-def test_required_and_there(routers):
-    """The control: on this kernel it serves, and users are superusers."""
-    router = routers("--confine", "require")
-    assert router.value("tenant", "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is True
