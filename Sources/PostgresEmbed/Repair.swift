@@ -72,6 +72,9 @@ public final class Repair: Sendable {
         defer { store.runtimeDirectory.remove() }
         let cluster = try store.openCluster(tenant)
         try RepairLock.take(cluster, path: tenant.path)
+        let note = try RepairNote(directoryName: tenant.directoryName, baseDirectory: baseDirectory)
+        try note.write(runtimeDirectory: store.runtimeDirectory.path)
+        defer { note.remove() }
         if FileSystem.status(ofPath: "\(tenant.path)/\(TemplateCluster.defaultsFile)") == nil {
             try store.writeDefaults(cluster)
         }
@@ -86,7 +89,7 @@ public final class Repair: Sendable {
         return try result.get()
     }
 
-    /// Makes comments of the lines to blame.
+    /// Makes comments of the lines to blame. Each file is replaced as a whole.
     ///
     /// - Throws: `clusterInUse`, `underRepair`, `configurationChanged`, `fileSystem`.
     public func apply(_ remedy: Remedy) throws(EmbedError) {
@@ -224,7 +227,9 @@ public final class Repair: Sendable {
             let lines = files.flatMap(\.lines)
             for (before, word) in zip(quoted, quoted.dropFirst()) where before.hasSuffix(" in file ") {
                 let number = message.split(separator: "\" line ").last.flatMap { Int($0.prefix(while: \.isNumber)) }
-                return lines.first { "\(tenant.path)/\($0.file)" == word && $0.number == number }
+                return lines.first {
+                    ["\(tenant.path)/\($0.file)", $0.file].contains(String(word)) && $0.number == number
+                }
             }
             for (before, word) in zip(quoted, quoted.dropFirst()) where before.hasSuffix("parameter ") {
                 return lines.last { $0.setting == word.lowercased() && !leftOut.contains($0) }

@@ -28,3 +28,24 @@ enum RepairLock {
         try ConfigurationFile.restore(in: cluster)
     }
 }
+
+/// Where the repair that has the lock keeps its sockets, so that the next one removes them should it be killed.
+struct RepairNote: ~Copyable {
+    private let directory: Descriptor
+    private let name: String
+
+    init(directoryName: String, baseDirectory: String) throws(EmbedError) {
+        directory = try FileSystem.openDirectory(baseDirectory + "/.routerd")
+        name = "repair-" + directoryName
+    }
+
+    /// Also removes what the last one left.
+    func write(runtimeDirectory: String) throws(EmbedError) {
+        if let leftover = try FileSystem.contents(of: name, in: directory) {
+            RuntimeDirectory.removeLeftover(String(decoding: leftover, as: UTF8.self))
+        }
+        try FileSystem.replace(name, in: directory, with: Array(runtimeDirectory.utf8))
+    }
+
+    func remove() { try? FileSystem.unlinkIfPresent(name, in: directory) }
+}

@@ -24,6 +24,7 @@ struct Routerd: ParsableCommand {
     /// Exit codes: 0 done, 1 failed, 2 usage.
     static func main() {
         do {
+            try FirstProcess.standAside()
             var command = try parseAsRoot()
             try command.run()
         } catch let failure as Failure {

@@ -77,7 +77,9 @@ import WireProtocol
             error: .notAnswering(after: .seconds(15)), state: "57P03", message: ["does not answer"], detail: ["15 s"],
             hint: ["log"]),
         Expectation(
-            error: .bootFailed(tenant.string, lastLine: "could not map shared memory", log: "/var/log/shop.log", baseDirectory: "/srv/my data"),
+            error: .bootFailed(
+                tenant.string, lastLine: "could not map shared memory", log: "/var/log/shop.log", baseDirectory: "/srv/my data"
+            ),
             state: "57P03", message: ["shop"], detail: ["could not map shared memory"], hint: ["/var/log/shop.log"]),
         Expectation(
             error: .instanceStopped("shop"), state: "57P01", message: ["terminating connection", "shop"],
