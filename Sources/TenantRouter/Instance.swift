@@ -16,6 +16,8 @@ final class Instance {
     var administration: Administration?
     /// Whether the next session is told that its database is new.
     var announcesCreation = false
+    /// From spawn to the first client.
+    var bootTime: Duration?
 
     enum Phase {
         /// A worker makes or checks the directory.

@@ -15,15 +15,23 @@ extension Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
         let store = try openStore(configuration, progress: progress)
+        let control: ControlSocket
+        do throws(RouterError) {
+            control = try ControlSocket.prepare(in: store.baseDirectory + "/.routerd")
+        } catch {
+            store.close()
+            throw error
+        }
         do throws(ReactorError) {
             let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
                 configuration, maxClients: maxClients, store: store, reactor: reactor, workers: workers,
-                port: listeners.port, socketPath: listeners.unixPath)
+                port: listeners.port, address: listeners.address, socketPath: listeners.unixPath, control: control)
             try router.open(listeners)
             return router
         } catch {
+            control.remove()
             store.close()
             throw RouterError(.environment, "cannot start: \(error)")
         }
@@ -68,7 +76,7 @@ extension Router {
 
     private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
         var limits = ReactorLimits()
-        let sessions = maxClients + Limits.refusedClients
+        let sessions = maxClients + Limits.refusedClients + Limits.consoles
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance
@@ -82,6 +90,7 @@ extension Router {
         for listener in listeners.takeAll() {
             self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
         }
+        controlListener = try reactor.accept(on: try control.listen(), owner: Owner(.listener).raw)
         if !configuration.stopSignals.isEmpty {
             _ = try reactor.watch(signals: configuration.stopSignals, owner: Owner(.signals).raw)
         }
@@ -90,6 +99,7 @@ extension Router {
 
     /// After the last tick: nothing runs any more.
     mutating func tearDown() {
+        control.remove()
         workers.stop()
         if let socketPath { unsafe unlink(socketPath) }
         store.close()

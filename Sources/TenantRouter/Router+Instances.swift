@@ -200,6 +200,7 @@ extension Router {
     /// Clients may enter.
     private mutating func serve(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
         instance.phase = .serving(running, socket)
+        instance.bootTime = reactor.now - running.spawnedAt
         startFailures[instance.tenant] = nil
         var metadata = metadata(instance)
         metadata["pid"] = "\(running.processID)"

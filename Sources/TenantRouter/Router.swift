@@ -18,8 +18,11 @@ struct Router: ~Copyable {
     let mailbox: Mailbox<Message>
     let log: Logger
     let port: UInt16
+    /// Where it listens, for people.
+    let address: String
     /// Where the Unix socket is, to be removed at the end.
     let socketPath: String?
+    let control: ControlSocket
 
     var reactor: Reactor
     var pool: TenantPool
@@ -31,6 +34,11 @@ struct Router: ~Copyable {
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
     var admittedClients = 0
+    /// Clients of the console: what `Limits.consoles` limits.
+    var consoleCount = 0
+    /// The console that is being advanced: an answer that comes at once does not begin that anew.
+    var advancing: Token?
+    var tenantListing = TenantListing()
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
@@ -44,6 +52,7 @@ struct Router: ~Copyable {
     var totals = Totals()
 
     var listeners: [Token] = []
+    var controlListener: Token?
     /// What the pool has decided in this tick and is not done yet.
     var poolActions: [PoolAction] = []
     private var poolDeadline: (at: Duration, token: Token)?
@@ -64,7 +73,7 @@ struct Router: ~Copyable {
 
     init(
         _ configuration: RouterConfiguration, maxClients: Int, store: ClusterStore, reactor: consuming Reactor,
-        workers: WorkerPool, port: UInt16, socketPath: String?
+        workers: WorkerPool, port: UInt16, address: String, socketPath: String?, control: ControlSocket
     ) {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
@@ -72,12 +81,14 @@ struct Router: ~Copyable {
         self.store = store
         self.workers = workers
         self.port = port
+        self.address = address
         self.socketPath = socketPath
+        self.control = control
         self.log = configuration.logger
         self.mailbox = Mailbox(doorbell: reactor.doorbell)
         self.reactor = reactor
         self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
-        self.sessions = Slab(capacity: maxClients + Limits.refusedClients)
+        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + Limits.consoles)
     }
 }
 
