@@ -230,3 +230,41 @@ public struct ResultFormats: Sendable, Equatable {
         formats.count > 1 ? formats[column] : formats.first ?? .text
     }
 }
+
+// What a frontend reads of a result.
+extension Backend {
+    /// The values in DataRow's body as text, a null as nil: a count of columns, then for each its length, −1 for a null,
+    /// and its bytes. Nil where the body is anything else.
+    public static func values(parsing body: ArraySlice<UInt8>) -> [String?]? {
+        var rest = body
+        guard let high = rest.popFirst(), let low = rest.popFirst() else { return nil }
+        var row: [String?] = []
+        for _ in 0..<(Int(high) << 8 | Int(low)) {
+            guard rest.count >= 4 else { return nil }
+            let length = Int32(bitPattern: rest.bigEndianWord(at: rest.startIndex))
+            rest = rest.dropFirst(4)
+            if length == -1 {
+                row.append(nil)
+                continue
+            }
+            guard length >= 0, rest.count >= Int(length) else { return nil }
+            row.append(String(decoding: rest.prefix(Int(length)), as: UTF8.self))
+            rest = rest.dropFirst(Int(length))
+        }
+        return rest.isEmpty ? row : nil
+    }
+
+    /// The names in RowDescription's body; nil where it is anything else.
+    public static func columnNames(parsing body: ArraySlice<UInt8>) -> [String]? {
+        var rest = body
+        guard let high = rest.popFirst(), let low = rest.popFirst() else { return nil }
+        var names: [String] = []
+        for _ in 0..<(Int(high) << 8 | Int(low)) {
+            // Behind the name: table, column, type, its size and modifier, format.
+            guard let name = rest.popCString(), rest.count >= 18 else { return nil }
+            names.append(String(decoding: name, as: UTF8.self))
+            rest = rest.dropFirst(18)
+        }
+        return rest.isEmpty ? names : nil
+    }
+}
