@@ -18,6 +18,8 @@ final class Instance {
     var administration: Administration?
     /// Whether the next session is told that its database is new.
     var announcesCreation = false
+    /// From spawn to the first client.
+    var bootTime: Duration?
 
     /// Whose it is.
     enum Holder {

@@ -42,6 +42,8 @@ enum Limits {
     static let backendStartupBytes = 256 * 1024
     /// Users that wait for a new database and become roles in one statement with its naming; more follow one by one.
     static let rolesOfAClaim = 64
+    /// Clients of the console at once, beside the others: a few people, a few scripts.
+    static let consoles = 16
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
     static let workerThreads = 4
     /// How often the logs of running instances are looked at.
@@ -67,7 +69,7 @@ enum Limits {
     ///   - maxInstances: instances that may run at once.
     ///   - descriptors: `RLIMIT_NOFILE` (getrlimit(2)), soft.
     static func clientsThatFit(maxInstances: Int, descriptors: Int) -> Int {
-        (descriptors - descriptorsOfTheRouter - maxInstances * descriptorsPerInstance) / descriptorsPerSession
+        (descriptors - descriptorsOfTheRouter - consoles - maxInstances * descriptorsPerInstance) / descriptorsPerSession
             - refusedClients
     }
 

@@ -14,64 +14,18 @@ extension Router {
     ) throws(RouterError) -> Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
-        let memory = try memoryDirectory(configuration)
-        let store: ClusterStore
-        do throws(RouterError) {
-            store = try openStore(configuration, in: memory?.path ?? configuration.baseDirectory, progress: progress)
-        } catch {
-            memory?.remove()
-            throw error
-        }
+        let premises = try Premises.open(configuration, progress: progress)
         do throws(ReactorError) {
             let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
-                configuration, maxClients: maxClients, store: store, memory: memory, reactor: reactor, workers: workers,
-                port: listeners.port, socketPath: listeners.unixPath)
+                configuration, maxClients: maxClients, premises: premises, reactor: reactor, workers: workers,
+                port: listeners.port, address: listeners.address, socketPath: listeners.unixPath)
             try router.open(listeners)
             return router
         } catch {
-            store.close()
-            memory?.remove()
+            premises.close()
             throw RouterError(.environment, "cannot start: \(error)")
-        }
-    }
-
-    private static func memoryDirectory(
-        _ configuration: RouterConfiguration
-    ) throws(RouterError) -> MemoryDirectory? {
-        guard configuration.storage == .memory else { return nil }
-        do throws(EmbedError) {
-            let memory = try MemoryDirectory.make()
-            configuration.logger.warning(
-                "everything is kept in memory (\(memory.path), \(memory.freeBytes >> 20) MB free) and is gone when this program ends"
-            )
-            return memory
-        } catch {
-            throw RouterError(
-                .environment, "--memory needs a file system in memory (tmpfs), and there is none: \(error.message)")
-        }
-    }
-
-    private static func openStore(
-        _ configuration: RouterConfiguration, in directory: String, progress: (String) -> Void
-    ) throws(RouterError) -> ClusterStore {
-        do throws(EmbedError) {
-            let installation = try PostgresInstallation.find(binDirectory: configuration.postgresBinDirectory)
-            let store = try ClusterStore(
-                installation: installation,
-                options: ClusterStoreOptions(
-                    baseDirectory: directory, maxConnections: configuration.maxConnections,
-                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed,
-                    tenantNetwork: configuration.tenantNetwork ? .allowed : .denied,
-                    durability: configuration.storage == .memory ? .none : .full,
-                    settings: configuration.settings.map { ($0.name, $0.value) }))
-            for finding in store.findings { configuration.logger.warning("\(finding)") }
-            configuration.logger.info("instances are confined: \(store.confinement)")
-            try store.ensureTemplate(progress: progress)
-            return store
-        } catch {
-            throw RouterError(error)
         }
     }
 
@@ -96,7 +50,7 @@ extension Router {
 
     private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
         var limits = ReactorLimits()
-        let sessions = maxClients + Limits.refusedClients
+        let sessions = maxClients + Limits.refusedClients + Limits.consoles
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance
@@ -110,6 +64,7 @@ extension Router {
         for listener in listeners.takeAll() {
             self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
         }
+        controlListener = try reactor.accept(on: try premises.control.listen(), owner: Owner(.listener).raw)
         if !configuration.stopSignals.isEmpty {
             _ = try reactor.watch(signals: configuration.stopSignals, owner: Owner(.signals).raw)
         }
@@ -124,8 +79,7 @@ extension Router {
     mutating func tearDown() {
         workers.stop()
         if let socketPath { unsafe unlink(socketPath) }
-        store.close()
-        memory?.remove()
+        premises.close()
         log.info("stopped", metadata: ["sessions": "\(totals.sessions)", "instances": "\(totals.instances)"])
     }
 }

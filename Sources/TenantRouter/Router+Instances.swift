@@ -235,6 +235,7 @@ extension Router {
     private mutating func serve(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
         instance.phase = .serving(running, socket)
         if let tenant = instance.tenant { startFailures[tenant] = nil }
+        instance.bootTime = reactor.now - running.start.at
         var metadata = metadata(instance)
         metadata["pid"] = "\(running.processID)"
         metadata[running.start.kind.rawValue] = "\((reactor.now - running.start.at).inMilliseconds) ms"

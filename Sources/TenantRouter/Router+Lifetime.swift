@@ -16,6 +16,8 @@ enum Message: Sendable {
     case logsTrimmed
     case stop
     case statistics(@Sendable (RouterStatistics) -> Void)
+    /// Anything else, on the reactor's thread.
+    case run(@Sendable (inout Router) -> Void)
 }
 
 extension Router {
@@ -41,6 +43,7 @@ extension Router {
             case .logsTrimmed: isTrimmingLogs = false
             case .stop: stop()
             case .statistics(let reply): reply(statistics)
+            case .run(let body): body(&self)
             }
         }
     }
@@ -60,7 +63,7 @@ extension Router {
 
     /// The first time orderly: no new clients, instances told to stop, their sessions told by them. The second time in
     /// a hurry.
-    private mutating func stop() {
+    mutating func stop() {
         switch lifetime {
         case .serving:
             lifetime = .stopping
@@ -84,6 +87,7 @@ extension Router {
             guard instances.isEmpty, pool.isEmpty else { return }
             lifetime = .closing
             _ = reactor.deadline(at: reactor.now + Limits.closingDeadline, owner: Owner(.closing).raw)
+            if let controlListener { reactor.close(controlListener) }
             forEachSession { router, session in router.routerStopped(session) }
             considerClosing()
         case .closing:

@@ -13,13 +13,13 @@ struct Router: ~Copyable {
     let configuration: RouterConfiguration
     let limits: PoolLimits
     let maxClients: Int
-    let store: ClusterStore
-    /// The base directory, if it is to be gone afterwards.
-    let memory: MemoryDirectory?
+    let premises: Premises
     let workers: WorkerPool
     let mailbox: Mailbox<Message>
     let log: Logger
     let port: UInt16
+    /// Where it listens, for people.
+    let address: String
     /// Where the Unix socket is, to be removed at the end.
     let socketPath: String?
 
@@ -35,6 +35,11 @@ struct Router: ~Copyable {
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
     var admittedClients = 0
+    /// Clients of the console: what `Limits.consoles` limits.
+    var consoleCount = 0
+    /// The console that is being advanced: an answer that comes at once does not begin that anew.
+    var advancing: Token?
+    var tenantListing = TenantListing()
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
@@ -48,6 +53,7 @@ struct Router: ~Copyable {
     var totals = Totals()
 
     var listeners: [Token] = []
+    var controlListener: Token?
     /// What the pool has decided in this tick and is not done yet.
     var poolActions: [PoolAction] = []
     private var poolDeadline: (at: Duration, token: Token)?
@@ -74,28 +80,30 @@ struct Router: ~Copyable {
     }
 
     init(
-        _ configuration: RouterConfiguration, maxClients: Int, store: ClusterStore, memory: MemoryDirectory?,
-        reactor: consuming Reactor, workers: WorkerPool, port: UInt16, socketPath: String?
+        _ configuration: RouterConfiguration, maxClients: Int, premises: Premises, reactor: consuming Reactor,
+        workers: WorkerPool, port: UInt16, address: String, socketPath: String?
     ) {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
         self.maxClients = maxClients
-        self.store = store
-        self.memory = memory
+        self.premises = premises
         self.workers = workers
         self.port = port
+        self.address = address
         self.socketPath = socketPath
         self.log = configuration.logger
         self.mailbox = Mailbox(doorbell: reactor.doorbell)
         self.reactor = reactor
         self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
-        self.sessions = Slab(capacity: maxClients + Limits.refusedClients)
+        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + Limits.consoles)
     }
 }
 
 // MARK: - The tick
 
 extension Router {
+    var store: ClusterStore { premises.store }
+
     /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next
     /// deadline.
     mutating func run() {

@@ -43,12 +43,19 @@ enum Environment {
 }
 
 /// A span of time as people write it: `500ms`, `30s`, `5m`, `1h`; a bare number means seconds.
-struct Span: ExpressibleByArgument {
+struct Span: ExpressibleByArgument, CustomStringConvertible {
     let duration: Duration
 
     static func seconds(_ seconds: Int) -> Span { Span(duration: .seconds(seconds)) }
 
     private init(duration: Duration) { self.duration = duration }
+
+    /// As one writes it.
+    var description: String {
+        let (seconds, attoseconds) = duration.components
+        let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
+        return milliseconds % 1000 == 0 ? "\(seconds)s" : "\(milliseconds)ms"
+    }
 
     init?(argument: String) {
         let digits = argument.prefix { $0.isASCII && $0.isNumber }

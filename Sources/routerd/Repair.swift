@@ -77,7 +77,7 @@ struct Repair: ParsableCommand {
 
     private func isAgreed(_ lines: [TenantRepair.Line]) throws -> Bool {
         if yes { return true }
-        guard Console.isTerminal else {
+        guard Console.canAsk else {
             throw Failure.failed("nothing was changed: say --yes to have \(lines.count == 1 ? "it" : "them") removed")
         }
         return Console.ask("Type the database's name to remove \(lines.count == 1 ? "it" : "them"):") == name
