@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import TenantPool
@@ -9,7 +10,8 @@ import Testing
         let given = Chance().seed
         print("TenantPool: seed \(given)")
         var counts: [String: Int] = [:]
-        for run in 0..<300 {
+        let runs = unsafe getenv("ROUTERD_SOAK") == nil ? 120 : 1_500
+        for run in 0..<runs {
             var world = World(seed: given &+ UInt64(run))
             world.run(steps: 400)
             #expect(world.complaints.isEmpty, "seed \(given &+ UInt64(run))")
