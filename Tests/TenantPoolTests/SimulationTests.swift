@@ -10,7 +10,7 @@ import Testing
         let given = Chance().seed
         print("TenantPool: seed \(given)")
         var counts: [String: Int] = [:]
-        let runs = unsafe getenv("ROUTERD_SOAK") == nil ? 120 : 1_500
+        let runs = unsafe getenv("ROUTERD_SOAK") == nil ? 100 : 1_500
         for run in 0..<runs {
             var world = World(seed: given &+ UInt64(run))
             world.run(steps: 400)

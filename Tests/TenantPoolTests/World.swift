@@ -416,7 +416,7 @@ extension World {
         expect(!pool.snapshot.contains { $0.state == .queued }, "a spare is made while a tenant is queued")
         expect(!instances.values.contains(where: \.isSpareInTheMaking), "two spares are made at once")
         begin(id, Instance(tenant: nil, startedAt: now, life: .cloning))
-        let spares = instances.values.count { $0.tenant == nil && $0.life != .stopping }
+        let spares = instances.values.count { $0.tenant == nil }
         expect(spares <= limits.spares, "\(spares) spares")
     }
 
