@@ -2,7 +2,7 @@ import Testing
 
 @testable import TenantPool
 
-/// A hibernated subscriber receives nothing, and a base backup that is cut off is worth nothing: whoever is idle is asked.
+/// A hibernated subscriber receives nothing, and half a base backup is worth nothing: who idles is asked first.
 @Suite struct AskingTests {
     @Test func theOccupiedIsLeftAloneForAWhile() {
         var driver = Driver()

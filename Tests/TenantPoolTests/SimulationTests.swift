@@ -4,8 +4,8 @@ import Testing
 @testable import TenantPool
 
 @Suite struct SimulationTests {
-    /// Eviction, wake, claim, drop, crashes, failing starts, leaving and coming clients never race: all are events of one
-    /// machine.
+    /// Eviction, wake, claim, drop, crashes, failing starts, leaving and coming clients never race: all are events of
+    /// one machine.
     @Test func whateverHappensTheBooksAgree() {
         let given = Chance().seed
         print("TenantPool: seed \(given)")
