@@ -44,10 +44,10 @@ struct Spares: Sendable {
 // MARK: - The making
 
 extension Spares {
-    /// Whether another one is wanted now, as far as the spares themselves go.
+    /// Whether another one is wanted now, as far as the spares themselves go: not before it is known how the last one
+    /// ended.
     var lacksOne: Bool {
-        retryAt == nil && !spares.contains { $0.isBeingPrepared || $0.bootsUntil != nil }
-            && spares.count { !$0.isStopping } < wanted
+        retryAt == nil && spares.count < wanted && spares.allSatisfy(\.isReady)
     }
 
     mutating func begin(_ id: InstanceID) { enter(.preparing, id) }

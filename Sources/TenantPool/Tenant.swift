@@ -47,7 +47,7 @@ enum StopCause: Sendable {
 enum Question: Sendable {
     /// The next answer counts.
     case posed
-    /// The next answer is to an earlier question that a lease has made void: the question is posed once it is here.
+    /// The next answer is to an earlier question that a lease has made void; only then can it be posed.
     case held
 }
 

@@ -103,7 +103,10 @@ extension TenantPool {
         else { return [] }
         switch question {
         case .posed: return then(&self, tenant, since)
-        case .held: return ask(instance, of: tenant, idleSince: since, now: now)
+        case .held:
+            // Time and the others decide anew whether it is to be asked.
+            enter(.idle(instance, since: since), tenant, now: now)
+            return timePassed(now: now)
         }
     }
 

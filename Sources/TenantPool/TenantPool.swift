@@ -4,18 +4,16 @@
 /// reactor's start and never go back. An event that can't happen in the order the actions imply is the executor's
 /// mistake and traps.
 ///
-///                                 is new, a spare is ready
-///                               ┌─────────────→ claiming ──────────┐
-///              a slot is free   │   prepared            ready      ↓
-///     cold → queued ────→ provisioning ───────→ booting ───────→ ready ⇄ leases
-///       ↑       ↑               │ is new:          │               │ idle or to be evicted, asked and found idle;
-///       │       │               │ a clone          │               │ told to stop
-///       │       └─ somebody ────┴───── failed ─────┘               ↓
-///       │          waits                                        draining
-///       │                                                          ↓
-///       └────────────────────── exited ─────────────────────── hibernating
+///                          is new, a spare is ready
+///                               ┌────────────→ claiming ───────┐
+///             a slot is free    │  prepared            ready   ↓
+///     cold → queued ─────→ provisioning ──→ booting ───────→ ready ⇄ leases
+///       ↑       ↑               │              │               │ idle or to be evicted, asked and found idle; or
+///       │       │               │              │               ↓ told to stop
+///       │       └ somebody waits┴── failed ────┘            draining → hibernating
+///       └──────────────────────────── exited ─────────────────────────────┘
 ///
-///     any, cold too ── drop requested → dropping: sessions end, the instance stops, the directory goes → cold, queued
+///     any ── drop requested → dropping: sessions end, the instance stops, the directory goes → queued or cold
 ///
 /// Beside the tenants stand the spares, which make use of slots that no tenant needs.
 public struct TenantPool: Sendable {

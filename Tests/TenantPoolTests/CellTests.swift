@@ -250,7 +250,8 @@ private let table: [Row: [Column: String]] = [
 
     /// An event that the actions did not lead to would leave the pool with a wrong count for ever: it must not go on.
     @Test func impossibleEventsTrap() async {
-        for row in Row.allCases {
+        // That a failure is impossible is found out before it matters which one it is.
+        for row in Row.allCases where row != .absent && row != .permanent {
             for column in Column.allCases where table[row]?[column] == nil {
                 await #expect(processExitsWith: .failure, "\(row) in \(column)") {
                     [row = row as Row, column = column as Column] in

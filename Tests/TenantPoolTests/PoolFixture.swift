@@ -79,7 +79,7 @@ struct Driver {
 
     /// Lets time pass to the next deadline, or not at all where there is none.
     mutating func wait() -> String {
-        now = pool.nextDeadline ?? now
+        now = max(now, pool.nextDeadline ?? now)
         return text(pool.timePassed(now: now))
     }
 
@@ -94,7 +94,7 @@ struct Driver {
 
     /// A spare that is ready from the start.
     mutating func makeSpare(_ spare: UInt64) -> String {
-        [text(pool.timePassed(now: now)), sparePrepared(spare), ready(spare)].joined(separator: ", ")
+        [wait(), sparePrepared(spare), ready(spare)].joined(separator: ", ")
     }
 
     /// A client that makes its tenant ready: the instance's number is the caller's to know.

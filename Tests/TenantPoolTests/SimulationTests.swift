@@ -1,16 +1,18 @@
+import Glibc
 import TestSupport
 import Testing
 
 @testable import TenantPool
 
 @Suite struct SimulationTests {
-    /// Eviction, wake, claim, drop, crashes, failing starts, leaving and coming clients never race: all are events of one
-    /// machine.
+    /// Eviction, wake, claim, drop, crashes, failing starts, leaving and coming clients never race: all are events of
+    /// one machine.
     @Test func whateverHappensTheBooksAgree() {
         let given = Chance().seed
         print("TenantPool: seed \(given)")
         var counts: [String: Int] = [:]
-        for run in 0..<300 {
+        let runs = unsafe getenv("ROUTERD_SOAK") == nil ? 100 : 1_500
+        for run in 0..<runs {
             var world = World(seed: given &+ UInt64(run))
             world.run(steps: 400)
             #expect(world.complaints.isEmpty, "seed \(given &+ UInt64(run))")
