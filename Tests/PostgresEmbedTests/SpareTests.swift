@@ -226,7 +226,6 @@ struct InterruptedClaimTests {
                 #expect(workshop.store.findings == [])
 
                 if cut.isClaimed {
-                    #expect(try workshop.names(in: ".routerd/trash").isEmpty)
                     workshop.store.sweep { false }
                     let next = try workshop.boot(name, mayCreate: false)
                     try next.expect("SELECT current_database(), n FROM kept", gives: "\(name)|42")
