@@ -31,11 +31,9 @@ def neighbour(router):
         yield router.directory / "neighbour"
 
 
-# Each must be a superuser, or PostgreSQL would refuse what the kernel is to refuse.
-
-
 @confined
 def test_users_are_superusers(connection):
+    """Or PostgreSQL would refuse, in the same words, what the kernel is to refuse."""
     assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
 
 
