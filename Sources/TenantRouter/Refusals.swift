@@ -54,8 +54,8 @@ extension ErrorMessage {
         ErrorMessage(
             .invalidAuthorization, "role \"\(user)\" does not exist, and the router cannot create it",
             detail: "The router connects to template1 as the role routerd. It was told: \(error.message).",
-            hint: "Connect as a user that exists, and undo what was done to the role routerd (it must be called so, and be "
-                + "LOGIN and SUPERUSER without settings of its own) or to the database template1.")
+            hint: "Connect as a user that exists, and undo what was done to the role routerd (it must be called so, "
+                + "and be LOGIN and SUPERUSER without settings of its own) or to the database template1.")
     }
 
     /// What the pool's refusal means to a client of `tenant`.

@@ -119,6 +119,9 @@ final class Instance {
         } else {
             try wait(for: "READY") { cluster.readiness() == .ready }
         }
+        // The tests come by the socket's name, which lets nobody in by itself.
+        let admitted = unsafe chmod(PreparedCluster.socketPath(in: cluster.socketDirectory), 0o600)
+        try #require(admitted == 0)
     }
 
     private static func waitForReady(

@@ -1,4 +1,4 @@
-"""What the tests of confinement share: whether the kernel has it, refusals told apart, and native code of a tenant's."""
+"""What the tests of confinement share: whether the kernel has it, refusals told apart, and native code."""
 
 import ctypes
 import errno

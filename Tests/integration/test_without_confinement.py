@@ -52,7 +52,8 @@ def test_nobody_is_superuser(unconfined):
         assert role.fetchone() == (False, False, False, True)
         for statement in (
                 "SELECT pg_read_file('PG_VERSION')", f"SELECT pg_read_file('{neighbour}')",
-                f"SELECT pg_read_binary_file('{neighbour}')", "SELECT pg_ls_dir('.')", "SELECT pg_stat_file('PG_VERSION')",
+                f"SELECT pg_read_binary_file('{neighbour}')", "SELECT pg_ls_dir('.')",
+                "SELECT pg_stat_file('PG_VERSION')",
                 f"COPY (SELECT 1) TO '{unconfined.directory}/tenant/written'", "COPY (SELECT 1) TO PROGRAM 'true'",
                 "SELECT lo_import('PG_VERSION')", "SELECT lo_export(1, '/tmp/routerd-escaped')",
                 "ALTER SYSTEM SET archive_command = 'true'", "LOAD '/tmp/library'", "CREATE EXTENSION dblink",

@@ -1,5 +1,5 @@
-// What must happen between fork and exec, and the Landlock rules that a child is given. Knows nothing of the program
-// that is started. Sources: clone(2), prctl(2), close_range(2), landlock(7).
+// What must happen between fork and exec, and the Landlock rules and the filter of system calls that a child is given.
+// Knows nothing of the program that is started. Sources: clone(2), prctl(2), close_range(2), landlock(7), seccomp(2).
 #pragma once
 
 #include <stddef.h>
