@@ -80,7 +80,8 @@ import WireProtocol
             error: .bootFailed(
                 tenant.string, lastLine: "could not map shared memory", log: "/var/log/shop.log", baseDirectory: "/srv/my data"
             ),
-            state: "57P03", message: ["shop"], detail: ["could not map shared memory"], hint: ["/var/log/shop.log"]),
+            state: "57P03", message: ["shop"], detail: ["could not map shared memory"],
+            hint: ["routerd repair shop --dir '/srv/my data'\n", "tail /var/log/shop.log"]),
         Expectation(
             error: .instanceStopped("shop"), state: "57P01", message: ["terminating connection", "shop"],
             hint: ["Connect again"]),
