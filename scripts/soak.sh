@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-minutes=${1:?usage: scripts/soak.sh MINUTES}
+minutes=${1:?usage: scripts/soak.sh MINUTES [PATTERN]}
+# Only what has a name that matches this regular expression.
+only=${2:-}
 deadline=$((SECONDS + minutes * 60))
 logs=.build/soak
 rows=() failures=0
@@ -23,9 +25,9 @@ main() {
     run "threads, build" swift build --sanitize=thread --scratch-path .build/tsan --build-tests
     run "threads, units" watched swift test --sanitize=thread --scratch-path .build/tsan --skip-build
     # shellcheck disable=SC2086
-    run "threads, program" watched env ROUTERD_BINARY=.build/tsan/debug/routerd ROUTERD_CHAOS_SECONDS=30 \
+    run "threads, program" watched env ROUTERD_BINARY="$PWD/.build/tsan/debug/routerd" ROUTERD_CHAOS_SECONDS=30 \
         bash -c "cd Tests/integration && exec ../../.venv/bin/python -m pytest $threads"
-    while [ $((deadline - SECONDS)) -gt 60 ]; do
+    while [ $((deadline - SECONDS)) -gt 60 ] && [[ "chaos, fuzzing" =~ $only ]]; do
         local slice=$(((deadline - SECONDS) / 2))
         [ $slice -le 600 ] || slice=600
         run "chaos" chaos $slice
@@ -40,6 +42,7 @@ main() {
 run() {
     local name=$1 began=$SECONDS result=passed seed log
     shift
+    [[ "$name" =~ $only ]] || return 0
     seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
     log="$logs/${#rows[@]} ${name//[^a-z-]/}.log"
     echo "routerd: soak: $name (seed $seed, $(((deadline - SECONDS) / 60)) min left)"
@@ -56,7 +59,7 @@ pytest() { (cd Tests/integration && exec ../../.venv/bin/python -m pytest -s "$@
 chaos() { ROUTERD_CHAOS_SECONDS=$1 pytest test_chaos.py; }
 
 # A race is a failure of its own, whatever the test thinks of what came of it.
-watched() { TSAN_OPTIONS=exitcode=66 "$@"; }
+watched() { TSAN_OPTIONS="exitcode=66 suppressions=$PWD/scripts/tsan.suppressions" "$@"; }
 
 summary() {
     printf '\n%-20s %8s   %-10s  %s   %s\n' what time seed result log
