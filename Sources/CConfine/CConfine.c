@@ -35,6 +35,16 @@ struct workplace {
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
 #endif
 
+// The thread sanitizer keeps books in the process's memory and cannot follow a child that shares it.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SHARED_MEMORY 0
+#endif
+#endif
+#ifndef SHARED_MEMORY
+#define SHARED_MEMORY CLONE_VM
+#endif
+
 static int reset_signals(void) {
     // The kernel's own structure, all zero: SIG_DFL, no flags, nothing masked. Not sigaction(3), which refuses the two
     // signals that the C library keeps for itself.
@@ -169,7 +179,7 @@ int confine_spawn(const struct confine_spec *spec, struct confine_child *child, 
     // The caller sleeps until the child has executed its program or given up, so that the outcome is known here without
     // a pipe. Sharing the memory saves copying page tables (and the faults that follow in a busy parent); not with
     // other credentials, because the memory of a process must not be in the hands of two users.
-    int flags = CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (spec->changes_credentials ? 0 : CLONE_VM);
+    int flags = CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (spec->changes_credentials ? 0 : SHARED_MEMORY);
 
     // No handler of this process may run in the child: signals stay blocked until it has reset them.
     sigset_t all, before;

@@ -202,7 +202,8 @@ def kill_the_router(chaos):
 
 
 def restart_the_router(chaos):
-    """In order, under load."""
+    """In order, under load. One that hangs could not hear that it is to stop."""
+    _signal(chaos.router.pid, signal.SIGCONT)
     chaos.router.stop(within=30)
     chaos.router.start(port=chaos.router.port)
     return True

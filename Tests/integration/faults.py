@@ -1,4 +1,4 @@
-"""Failing the n-th system call of the program: a library of C between it and the kernel (faults/fail_nth.c), and the
+"""Failing the n-th system call of the program: a library of C between it and the kernel (fail_nth.c), and the
 page of memory that tells it which."""
 
 import mmap
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from router import IS_ROOT, RUN_AS
 
-SOURCE = Path(__file__).parent / "faults" / "fail_nth.c"
+SOURCE = Path(__file__).parent / "fail_nth.c"
 # The order of the C enumeration.
 CALLS = (
     "recv", "send", "read", "write", "accept", "connect", "socket", "epoll_add", "epoll_wait", "setsockopt", "bind",

@@ -16,7 +16,7 @@ from faults import ALWAYS, ONE_BYTE, FailNth
 SOAK = bool(os.environ.get("ROUTERD_SOAK"))
 SEED = int(os.environ.get("ROUTERD_TEST_SEED") or random.randrange(1 << 32))
 # How long the samples of this file may take, in seconds each.
-SAMPLE = 8
+SAMPLE = 7
 
 # What the kernel can answer each call with (the manual's pages), as far as it makes a difference here. A read of an
 # edge-triggered descriptor never says EAGAIN while there is something, so neither do we.
