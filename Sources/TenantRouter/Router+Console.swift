@@ -88,7 +88,9 @@ extension Router {
     /// A client is not read while nothing could be done with what it says.
     private mutating func awaitConsole(_ session: Token) {
         guard case .console(let console) = sessions[session].stage else { return }
-        if console.isBusy { reactor.disarm(sessions[session].frontend) } else {
+        if console.isBusy {
+            reactor.disarm(sessions[session].frontend)
+        } else {
             reactor.receive(sessions[session].frontend)
         }
         if !console.isAwaitingPassword { disarmDeadline(session) }

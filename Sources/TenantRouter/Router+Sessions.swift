@@ -427,10 +427,14 @@ extension Router {
 
     /// An administrator ends it.
     mutating func killSession(_ session: Token) {
+        let isListening = sessions[session].isListening
         switch sessions[session].killed() {
-        case .none: break
         case .terminate(let relay): terminate(session, relay, .killed)
-        case .leave(let action): perform(session, action)
+        case .leave(let action):
+            if isListening {
+                reactor.send(copying: ErrorMessage.killed.errorResponse(), to: sessions[session].frontend)
+            }
+            perform(session, action)
         }
     }
 }

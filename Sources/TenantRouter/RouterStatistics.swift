@@ -60,7 +60,8 @@ extension Router {
             version: RouterVersion.current, postgresVersion: store.installation.version, processID: getpid(),
             address: address, baseDirectory: store.baseDirectory, started: Double(wallTime(of: .zero)) / 1_000_000,
             state: lifetime.word, confinement: "\(store.confinement)", waitingClients: pool.waiterCount,
-            maxClients: maxClients, sessionsTotal: Int(totals.sessions - totals.consoles), instancesTotal: Int(totals.instances))
+            maxClients: maxClients, sessionsTotal: Int(totals.sessions - totals.consoles),
+            instancesTotal: Int(totals.instances))
     }
 
     /// Instances that run already and belong to nobody yet.

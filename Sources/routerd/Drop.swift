@@ -30,7 +30,8 @@ struct Drop: ParsableCommand {
             throw Failure(error)
         }
         guard wasThere else {
-            throw Failure.failed("there is no database \"\(Table.printable(name))\" (routerd list shows those that are)")
+            throw Failure.failed(
+                "there is no database \"\(Table.printable(name))\" (routerd list shows those that are)")
         }
         Console.say("dropped \(Table.printable(name))")
     }

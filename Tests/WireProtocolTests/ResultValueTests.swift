@@ -4,29 +4,33 @@ import Testing
 
 /// Values, rows and their descriptions as PostgreSQL writes them.
 @Suite struct ResultValueTests {
-    @Test(arguments: [
-        (ResultValue.null, nil), (.text("ä"), "ä"), (.text(""), ""), (.int8(-42), "-42"), (.int8(.min), "\(Int64.min)"),
-        (.float8(0.5), "0.5"), (.bool(true), "t"), (.bool(false), "f"),
-    ] as [(ResultValue, String?)])
+    @Test(
+        arguments: [
+            (ResultValue.null, nil), (.text("ä"), "ä"), (.text(""), ""), (.int8(-42), "-42"),
+            (.int8(.min), "\(Int64.min)"),
+            (.float8(0.5), "0.5"), (.bool(true), "t"), (.bool(false), "f"),
+        ] as [(ResultValue, String?)])
     func asText(_ value: ResultValue, _ text: String?) {
         #expect(value.bytes(.text) == text.map { Array($0.utf8) })
     }
 
-    @Test(arguments: [
-        (ResultValue.null, nil), (.text("ä"), [0xc3, 0xa4]), (.int8(-2), [255, 255, 255, 255, 255, 255, 255, 254]),
-        (.float8(1), [0x3f, 0xf0, 0, 0, 0, 0, 0, 0]), (.bool(true), [1]), (.bool(false), [0]),
-        // 2000-01-01 is PostgreSQL's zero.
-        (.timestamptz(946_684_800_000_001), [0, 0, 0, 0, 0, 0, 0, 1]),
-    ] as [(ResultValue, [UInt8]?)])
+    @Test(
+        arguments: [
+            (ResultValue.null, nil), (.text("ä"), [0xc3, 0xa4]), (.int8(-2), [255, 255, 255, 255, 255, 255, 255, 254]),
+            (.float8(1), [0x3f, 0xf0, 0, 0, 0, 0, 0, 0]), (.bool(true), [1]), (.bool(false), [0]),
+            // 2000-01-01 is PostgreSQL's zero.
+            (.timestamptz(946_684_800_000_001), [0, 0, 0, 0, 0, 0, 0, 1]),
+        ] as [(ResultValue, [UInt8]?)])
     func asBinary(_ value: ResultValue, _ bytes: [UInt8]?) { #expect(value.bytes(.binary) == bytes) }
 
     /// What `SELECT to_timestamp(…)` answers with TimeZone UTC.
-    @Test(arguments: [
-        (0, "1970-01-01 00:00:00+00"), (-1, "1969-12-31 23:59:59.999999+00"),
-        (951_782_400_000_000, "2000-02-29 00:00:00+00"), (951_868_800_000_000, "2000-03-01 00:00:00+00"),
-        (1_795_444_938_148_500, "2026-11-23 14:42:18.1485+00"), (4_107_542_399_000_000, "2100-02-28 23:59:59+00"),
-        (4_107_542_400_000_000, "2100-03-01 00:00:00+00"),
-    ] as [(Int64, String)])
+    @Test(
+        arguments: [
+            (0, "1970-01-01 00:00:00+00"), (-1, "1969-12-31 23:59:59.999999+00"),
+            (951_782_400_000_000, "2000-02-29 00:00:00+00"), (951_868_800_000_000, "2000-03-01 00:00:00+00"),
+            (1_795_444_938_148_500, "2026-11-23 14:42:18.1485+00"), (4_107_542_399_000_000, "2100-02-28 23:59:59+00"),
+            (4_107_542_400_000_000, "2100-03-01 00:00:00+00"),
+        ] as [(Int64, String)])
     func instants(_ microseconds: Int64, _ text: String) {
         #expect(ResultValue.timestamptz(microseconds).bytes(.text) == Array(text.utf8))
     }
@@ -62,12 +66,18 @@ import Testing
     static let samples: [([UInt8], FrontendMessage)] = [
         (Frontend.query("SHOW HELP"), .query("SHOW HELP")),
         (Frontend.password("secret"), .password("secret")),
-        (frame("P", Array("s\0SHOW HELP\0".utf8) + [0, 1, 0, 0, 0, 25]),
-            .parse(.init(statement: "s", query: "SHOW HELP", parameterTypes: 1))),
-        (frame("B", Array("p\0s\0".utf8) + [0, 0, 0, 0, 0, 0]),
-            .bind(.init(portal: "p", statement: "s", parameters: 0, formats: .text))),
-        (frame("B", Array("\0\0".utf8) + [0, 1, 0, 1, 0, 2, 0, 0, 0, 1, 7, 255, 255, 255, 255, 0, 2, 0, 0, 0, 1]),
-            .bind(.init(portal: "", statement: "", parameters: 2, formats: ResultFormats([.text, .binary])))),
+        (
+            frame("P", Array("s\0SHOW HELP\0".utf8) + [0, 1, 0, 0, 0, 25]),
+            .parse(.init(statement: "s", query: "SHOW HELP", parameterTypes: 1))
+        ),
+        (
+            frame("B", Array("p\0s\0".utf8) + [0, 0, 0, 0, 0, 0]),
+            .bind(.init(portal: "p", statement: "s", parameters: 0, formats: .text))
+        ),
+        (
+            frame("B", Array("\0\0".utf8) + [0, 1, 0, 1, 0, 2, 0, 0, 0, 1, 7, 255, 255, 255, 255, 0, 2, 0, 0, 0, 1]),
+            .bind(.init(portal: "", statement: "", parameters: 2, formats: ResultFormats([.text, .binary])))
+        ),
         (frame("D", Array("Sname\0".utf8)), .describe(.statement("name"))),
         (frame("C", Array("P\0".utf8)), .close(.portal(""))),
         (frame("E", Array("p\0".utf8) + [0, 0, 0, 9]), .execute(portal: "p", maxRows: 9)),
