@@ -60,8 +60,8 @@ enum Limits {
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
-    /// one statement of the router's own for each instance that boots, and some slack.
-    static let descriptorsOfTheRouter = 96
+    /// one statement of the router's own for each instance that boots, and some slack; and the clients of the console.
+    static let descriptorsOfTheRouter = 96 + consoles
 
     /// How many clients fit into the descriptors that are left.
     ///
@@ -69,7 +69,7 @@ enum Limits {
     ///   - maxInstances: instances that may run at once.
     ///   - descriptors: `RLIMIT_NOFILE` (getrlimit(2)), soft.
     static func clientsThatFit(maxInstances: Int, descriptors: Int) -> Int {
-        (descriptors - descriptorsOfTheRouter - consoles - maxInstances * descriptorsPerInstance) / descriptorsPerSession
+        (descriptors - descriptorsOfTheRouter - maxInstances * descriptorsPerInstance) / descriptorsPerSession
             - refusedClients
     }
 

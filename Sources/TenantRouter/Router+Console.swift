@@ -25,11 +25,11 @@ extension Router {
     mutating func admitConsole(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
         sessions[session].label.tenant = packet.database ?? packet.user
         sessions[session].label.user = packet.user
-        let isLocal = reactor.peer(of: sessions[session].frontend)?.isLoopback ?? false
         guard packet.meansConsole else { return reject(session, .noTenantsHere) }
-        guard isLocal else { return reject(session, .consoleIsLocal) }
+        guard isLocal(session) else { return reject(session, .consoleIsLocal) }
         guard consoleCount < Limits.consoles else { return reject(session, .tooManyConsoles) }
         consoleCount += 1
+        totals.consoles += 1
         var console: ConsoleSession
         switch sessions[session].entrance {
         case .clients:
@@ -46,6 +46,10 @@ extension Router {
         console.received(pipelined)
         sessions[session].consoleOpened(console)
         advanceConsole(session)
+    }
+
+    private func isLocal(_ session: Token) -> Bool {
+        reactor.peer(of: sessions[session].frontend)?.isLoopback ?? false
     }
 
     /// What drivers want to know of a server.
@@ -84,7 +88,9 @@ extension Router {
     /// A client is not read while nothing could be done with what it says.
     private mutating func awaitConsole(_ session: Token) {
         guard case .console(let console) = sessions[session].stage else { return }
-        if console.isBusy { reactor.disarm(sessions[session].frontend) } else {
+        if console.isBusy {
+            reactor.disarm(sessions[session].frontend)
+        } else {
             reactor.receive(sessions[session].frontend)
         }
         if !console.isAwaitingPassword { disarmDeadline(session) }
@@ -109,17 +115,17 @@ extension Router {
         case .show(let topic): answerConsole(session, .success(.rows(rows(of: topic))))
         case .formality: answerConsole(session, .success(.done))
         case .drop(let tenant):
-            note("drop \(tenant)", by: session)
+            note("drop", tenant, by: session)
             drop(tenant) { router, result in
                 router.answerConsole(session, result.existing(tenant))
             }
         case .hibernate(let tenant):
-            note("hibernate \(tenant)", by: session)
+            note("hibernate", tenant, by: session)
             hibernate(tenant) { router, result in
                 router.answerConsole(session, result.existing(tenant))
             }
         case .wake(let tenant):
-            note("wake \(tenant)", by: session)
+            note("wake", tenant, by: session)
             wake(tenant) { router, result in router.answerConsole(session, result.map { .done }) }
         case .killClient(let number):
             note("kill client \(number)", by: session)
@@ -133,8 +139,10 @@ extension Router {
     }
 
     /// What the console changes is worth a line in the log, with whoever wanted it.
-    private func note(_ what: String, by session: Token) {
-        log.info("console: \(what)", metadata: metadata(session))
+    private func note(_ what: String, _ tenant: TenantName? = nil, by session: Token) {
+        var metadata = metadata(session)
+        metadata["tenant"] = tenant.map { "\($0)" }
+        log.info("console: \(what)", metadata: metadata)
     }
 
     private mutating func killClient(_ number: UInt64) -> Result<ConsoleSession.Answer, ErrorMessage> {

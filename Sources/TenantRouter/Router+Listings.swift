@@ -22,7 +22,10 @@ extension Router {
         case .lists: lists.map { [.text($0), .int8(Int64($1))] }
         case .config: configRows
         case .state:
-            [[.text("state"), .text(lifetime.word)], [.text("paused"), .text("no")], [.text("suspended"), .text("no")]]
+            [
+                [.text("state"), .text(lifetime.word)], [.text("paused"), .text("no")],
+                [.text("suspended"), .text("no")],
+            ]
         }
     }
 

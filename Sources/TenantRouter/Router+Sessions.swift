@@ -166,7 +166,7 @@ extension Router {
     /// The startup packet is in: it names the tenant, and from here on the pool knows the client.
     private mutating func admit(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
         disarmDeadline(session)
-        sessions[session].label.address = reactor.peer(of: sessions[session].frontend).map { "\($0)" } ?? ""
+        sessions[session].label.address = address(of: session)
         sessions[session].label.application = packet["application_name"] ?? ""
         if sessions[session].entrance == .control || packet.meansConsole {
             return admitConsole(session, packet, pipelined: pipelined)
@@ -185,6 +185,13 @@ extension Router {
         arm(session, after: Limits.waitNoticeDelay)
         admittedClients += 1
         poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
+    }
+
+    /// Where a client sits; on a Unix socket, who it is.
+    private func address(of session: Token) -> String {
+        let frontend = sessions[session].frontend
+        if let peer = reactor.credentials(of: frontend) { return "unix:uid=\(peer.userID),pid=\(peer.processID)" }
+        return reactor.peer(of: frontend).map { "\($0)" } ?? ""
     }
 
     /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that
@@ -426,10 +433,14 @@ extension Router {
 
     /// An administrator ends it.
     mutating func killSession(_ session: Token) {
+        let isListening = sessions[session].isListening
         switch sessions[session].killed() {
-        case .none: break
         case .terminate(let relay): terminate(session, relay, .killed)
-        case .leave(let action): perform(session, action)
+        case .leave(let action):
+            if isListening {
+                reactor.send(copying: ErrorMessage.killed.errorResponse(), to: sessions[session].frontend)
+            }
+            perform(session, action)
         }
     }
 }

@@ -76,6 +76,8 @@ struct Router: ~Copyable {
     /// What the router has done since it started.
     struct Totals {
         var sessions: UInt64 = 0
+        /// Those of the sessions that talked to the console.
+        var consoles: UInt64 = 0
         var instances: UInt64 = 0
     }
 

@@ -5,7 +5,7 @@ import TenantPool
 public struct RouterStatistics: Sendable, Equatable, Codable {
     /// The TCP port it listens on.
     public var port: UInt16
-    /// Clients that are connected, whatever they are doing.
+    /// Clients that are connected, whatever they are doing, except to the console.
     public var activeConnections: Int
     /// Its instances.
     public var pool: Pool
@@ -53,14 +53,15 @@ extension Router {
     var statistics: RouterStatistics {
         let instances = pool.snapshot.sorted { $0.tenant.string < $1.tenant.string }.map { status($0) }
         return RouterStatistics(
-            port: port, activeConnections: sessions.count,
+            port: port, activeConnections: sessions.count - consoleCount,
             pool: .init(
                 totalInstances: pool.instanceCount, maxInstances: limits.maxInstances,
                 maxConnections: limits.maxConnections, spares: spareCount, instances: instances),
             version: RouterVersion.current, postgresVersion: store.installation.version, processID: getpid(),
             address: address, baseDirectory: store.baseDirectory, started: Double(wallTime(of: .zero)) / 1_000_000,
             state: lifetime.word, confinement: "\(store.confinement)", waitingClients: pool.waiterCount,
-            maxClients: maxClients, sessionsTotal: Int(totals.sessions), instancesTotal: Int(totals.instances))
+            maxClients: maxClients, sessionsTotal: Int(totals.sessions - totals.consoles),
+            instancesTotal: Int(totals.instances))
     }
 
     /// Instances that run already and belong to nobody yet.

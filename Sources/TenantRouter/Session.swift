@@ -562,12 +562,20 @@ extension Session {
 
 extension Session {
     enum KilledAction {
-        case none
         /// An established session: the backend is closed, the lease goes back, and the client is told if the backend is
         /// not in the middle of a message.
         case terminate(Relay)
-        /// There is nothing to be said.
+        /// As if the client had left.
         case leave(FrontendGoneAction)
+    }
+
+    /// Whether the client waits for the router's word, and nothing else is on its way to it.
+    var isListening: Bool {
+        switch stage {
+        case .arriving, .console: true
+        case .awaitingStartup, .relaying, .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed:
+            false
+        }
     }
 
     /// Somebody wants it to end.

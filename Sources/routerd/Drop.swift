@@ -24,7 +24,8 @@ struct Drop: ParsableCommand {
     func run() throws {
         if !yes { try confirm() }
         guard try drop() else {
-            throw Failure.failed("there is no database \"\(Table.printable(name))\" (routerd list shows those that are)")
+            throw Failure.failed(
+                "there is no database \"\(Table.printable(name))\" (routerd list shows those that are)")
         }
         Console.say("dropped \(Table.printable(name))")
     }

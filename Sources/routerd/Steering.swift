@@ -23,7 +23,9 @@ struct RunningRouter: ParsableArguments {
     /// The directory, once the flags are parsed and the environment has been looked at.
     var directory: String {
         get throws(Failure) {
-            do { return try Environment.value(dir, "ROUTERD_DIR", default: "./data") } catch { throw .usage("\(error)") }
+            do { return try Environment.value(dir, "ROUTERD_DIR", default: "./data") } catch {
+                throw .usage("\(error)")
+            }
         }
     }
 }
@@ -131,7 +133,8 @@ struct List: ParsableCommand {
     @OptionGroup var presentation: Presentation
 
     func run() throws {
-        try presentation.show({ try router.ask { control throws(ControlError) in try control.databases() } }) { tenants in
+        try presentation.show({ try router.ask { control throws(ControlError) in try control.databases() } }) {
+            tenants in
             tenants.isEmpty ? "no tenants yet: one is made when somebody connects" : Table(databases: tenants).text
         }
     }

@@ -78,7 +78,8 @@ import WireProtocol
             hint: ["log"]),
         Expectation(
             error: .bootFailed(
-                tenant.string, lastLine: "could not map shared memory", log: "/var/log/shop.log", baseDirectory: "/srv/my data"
+                tenant.string, lastLine: "could not map shared memory", log: "/var/log/shop.log",
+                baseDirectory: "/srv/my data"
             ),
             state: "57P03", message: ["shop"], detail: ["could not map shared memory"],
             hint: ["routerd repair shop --dir '/srv/my data'\n", "tail /var/log/shop.log"]),
