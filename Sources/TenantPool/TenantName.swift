@@ -13,7 +13,7 @@ public struct TenantName: Hashable, Sendable, CustomStringConvertible {
         guard string.utf8.count <= Self.byteLimit else { throw .tooLong(byteCount: string.utf8.count) }
         guard !string.utf8.contains(0) else { throw .containsZero }
         if string == "template0" { throw .notConnectable(string) }
-        if Self.reserved.contains(string) { throw .reserved(string) }
+        if Self.console.contains(string) { throw .reserved(string) }
         self.string = string
     }
 
@@ -26,8 +26,8 @@ public struct TenantName: Hashable, Sendable, CustomStringConvertible {
     /// The name itself.
     public var description: String { string }
 
-    /// The consoles of the router and of the pooler whose clients expect one.
-    static let reserved: Set<String> = ["routerd", "pgbouncer"]
+    /// The consoles of the router and of the pooler whose clients expect one: names that are no tenant's.
+    public static let console: Set<String> = ["routerd", "pgbouncer"]
 }
 
 extension TenantName {

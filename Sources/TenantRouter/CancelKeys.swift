@@ -34,6 +34,9 @@ struct CancelKeys {
     /// The backend that a cancel request means; a wrong key means none, and nobody learns that it was wrong.
     func target(of key: CancelKey) -> Target? { targets[key] }
 
+    /// The process id of a session's backend, which its key carries.
+    func backend(ofSession slot: UInt32) -> Int32? { issued[slot]?.processID }
+
     /// The session has ended: its key is worth nothing any more.
     mutating func revoke(session slot: UInt32) {
         guard let key = issued.removeValue(forKey: slot) else { return }

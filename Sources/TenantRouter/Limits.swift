@@ -42,6 +42,8 @@ enum Limits {
     static let backendStartupBytes = 256 * 1024
     /// Users that wait for a new database and become roles in one statement with its naming; more follow one by one.
     static let rolesOfAClaim = 64
+    /// Clients of the console at once, beside the others: a few people, a few scripts.
+    static let consoles = 16
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
     static let workerThreads = 4
     /// How often the logs of running instances are looked at.
@@ -58,8 +60,8 @@ enum Limits {
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
-    /// one statement of the router's own for each instance that boots, and some slack.
-    static let descriptorsOfTheRouter = 96
+    /// one statement of the router's own for each instance that boots, and some slack; and the clients of the console.
+    static let descriptorsOfTheRouter = 96 + consoles
 
     /// How many clients fit into the descriptors that are left.
     ///

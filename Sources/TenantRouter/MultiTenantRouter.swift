@@ -66,6 +66,16 @@ public final class MultiTenantRouter: Sendable {
         }
     }
 
+    /// Every tenant there is, running or not, sorted by name; wakes nobody. Nil once the router has stopped.
+    public func databases() async -> [DatabaseStatus]? {
+        await withCheckedContinuation { continuation in
+            let isAsked = ending.unlessEnded {
+                mailbox.post(.run { $0.listTenants { continuation.resume(returning: $1) } })
+            }
+            if !isAsked { continuation.resume(returning: nil) }
+        }
+    }
+
     /// Stops orderly: no new clients, sessions are told `57P01`, every instance is shut down cleanly. A second call,
     /// while the first still waits, hurries.
     public func stop() async {

@@ -9,9 +9,15 @@ import TenantPool
 enum Message: Sendable {
     case prepared(InstanceID, Result<PreparedCluster, EmbedError>)
     case retired(TenantName)
+    case sparePrepared(InstanceID, Result<PreparedCluster, EmbedError>)
+    case journaled(InstanceID, Result<PreparedCluster, EmbedError>)
+    case removed(TenantName, Result<Bool, EmbedError>)
+    case swept
     case logsTrimmed
     case stop
     case statistics(@Sendable (RouterStatistics) -> Void)
+    /// Anything else, on the reactor's thread.
+    case run(@Sendable (inout Router) -> Void)
 }
 
 extension Router {
@@ -30,9 +36,14 @@ extension Router {
             switch message {
             case .prepared(let id, let result): prepared(id, result)
             case .retired(let tenant): retired(tenant)
+            case .sparePrepared(let id, let result): sparePrepared(id, result)
+            case .journaled(let id, let result): journaled(id, result)
+            case .removed(let tenant, let result): removed(tenant, result)
+            case .swept: swept()
             case .logsTrimmed: isTrimmingLogs = false
             case .stop: stop()
             case .statistics(let reply): reply(statistics)
+            case .run(let body): body(&self)
             }
         }
     }
@@ -52,7 +63,7 @@ extension Router {
 
     /// The first time orderly: no new clients, instances told to stop, their sessions told by them. The second time in
     /// a hurry.
-    private mutating func stop() {
+    mutating func stop() {
         switch lifetime {
         case .serving:
             lifetime = .stopping
@@ -76,6 +87,7 @@ extension Router {
             guard instances.isEmpty, pool.isEmpty else { return }
             lifetime = .closing
             _ = reactor.deadline(at: reactor.now + Limits.closingDeadline, owner: Owner(.closing).raw)
+            if let controlListener { reactor.close(controlListener) }
             forEachSession { router, session in router.routerStopped(session) }
             considerClosing()
         case .closing:

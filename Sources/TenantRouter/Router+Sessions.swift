@@ -11,30 +11,39 @@ import WireProtocol
 extension Router {
     mutating func listener(_ listener: Token, _ event: consuming Event) {
         switch consume event {
-        case .accepted(let descriptor): accepted(descriptor)
+        case .accepted(let descriptor): accepted(descriptor, by: listener == controlListener ? .control : .clients)
         case .failed(let error): pauseAccepting(because: error)
         // What happens to other kinds of sources only, and what asks for nothing.
         default: break
         }
     }
 
-    private mutating func accepted(_ descriptor: consuming Descriptor) {
+    private mutating func accepted(_ descriptor: consuming Descriptor, by entrance: Session.Entrance) {
         if sessions.count >= sessions.capacity - Limits.placesKeptFree { dropLongestSilent() }
         // Past the last place there is no room even for an error message; the descriptor closes with this scope.
-        guard case .serving = lifetime, let session = sessions.insert(Session(number: totals.sessions + 1)) else {
-            return
-        }
+        let newcomer = Session(number: totals.sessions + 1, entrance: entrance)
+        guard accepts(entrance), let session = sessions.insert(newcomer) else { return }
         totals.sessions += 1
         remember(silent: session)
         do throws(ReactorError) {
             let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
             sessions[session].accepted(frontend)
+            sessions[session].label.connectedAt = reactor.now
             reactor.configure(frontend, Limits.clientSockets)
             arm(session, after: configuration.startupTimeout)
             reactor.receive(frontend)
         } catch {
             log.warning("client dropped: \(error)")
             _ = sessions.remove(session)
+        }
+    }
+
+    /// A router that stops can still be asked how far it is, and be hurried.
+    private func accepts(_ entrance: Session.Entrance) -> Bool {
+        switch lifetime {
+        case .serving: true
+        case .stopping, .hurrying: entrance == .control
+        case .closing: false
         }
     }
 
@@ -77,6 +86,7 @@ extension Router {
         acceptPause = nil
         guard case .serving = lifetime else { return }
         for listener in listeners { reactor.receive(listener) }
+        if let controlListener { reactor.receive(controlListener) }
     }
 }
 
@@ -109,7 +119,8 @@ extension Router {
         case .cancel(let key): cancel(session, key)
         case .reject(let rejection): reject(session, rejection)
         case .stopReading: reactor.disarm(sessions[session].frontend)
-        case .terminate(let relay, let error): terminate(session, relay, error)
+        case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .advanceConsole: advanceConsole(session)
         }
     }
 
@@ -144,6 +155,7 @@ extension Router {
         case .keepFinishing: arm(session, after: Limits.abandonDeadline)
         case .linger: linger(session)
         case .close: close(session)
+        case .advanceConsole: advanceConsole(session)
         }
     }
 }
@@ -154,8 +166,12 @@ extension Router {
     /// The startup packet is in: it names the tenant, and from here on the pool knows the client.
     private mutating func admit(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
         disarmDeadline(session)
+        sessions[session].label.address = address(of: session)
+        sessions[session].label.application = packet["application_name"] ?? ""
+        if sessions[session].entrance == .control || packet.meansConsole {
+            return admitConsole(session, packet, pipelined: pipelined)
+        }
         guard admittedClients < maxClients else { return reject(session, .tooManyClients(limit: maxClients)) }
-        sessions[session].label.address = reactor.peer(of: sessions[session].frontend).map { "\($0)" } ?? ""
         guard packet.user != RouterSQL.role else { return reject(session, .reservedRole(packet.user)) }
         let name: TenantName
         do throws(ErrorMessage) {
@@ -171,6 +187,13 @@ extension Router {
         poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
     }
 
+    /// Where a client sits; on a Unix socket, who it is.
+    private func address(of session: Token) -> String {
+        let frontend = sessions[session].frontend
+        if let peer = reactor.credentials(of: frontend) { return "unix:uid=\(peer.userID),pid=\(peer.processID)" }
+        return reactor.peer(of: frontend).map { "\($0)" } ?? ""
+    }
+
     /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that
     /// comes first.
     private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
@@ -181,6 +204,10 @@ extension Router {
 
     /// The pool's answer is yes.
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
+        if let waker = operations.wakers.removeValue(forKey: waiter) {
+            returnLease(of: instance)
+            return waker.answer(&self, .success(()))
+        }
         guard let session = queued(waiter) else { return returnLease(of: instance) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
@@ -189,6 +216,7 @@ extension Router {
 
     /// The pool's answer is no.
     mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
+        if let waker = operations.wakers.removeValue(forKey: waiter) { return notWoken(waker, refusal) }
         guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
         let failure = startFailures[arrival.tenant]
         reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
@@ -226,15 +254,16 @@ extension Router {
         connect(session, lease)
     }
 
-    /// PostgreSQL's answer to the client stands where PostgreSQL refused the router too; what kept the router from
-    /// asking is said otherwise.
+    /// PostgreSQL's answer to the client stands where the name cannot be a role's; what kept the router from making it
+    /// one is said otherwise.
     private mutating func roleFailed(_ session: Token, _ error: ErrorMessage) {
         guard let (answer, lease) = sessions[session].roleFailed() else { return }
         if instances[lease.instance]?.socket == nil { return instanceStopped(session, lease.instance) }
         returnLease(of: lease.instance)
         switch error.sqlState {
         case .tooManyConnections, .cannotConnectNow: reject(session, error)
-        default: dismiss(session, with: answer)
+        case .reservedName: dismiss(session, with: answer)
+        default: reject(session, .roleNotCreated(sessions[session].label.user, because: error))
         }
     }
 }
@@ -323,8 +352,8 @@ extension Router {
     private mutating func relayPipelined(_ session: Token, _ bytes: [UInt8]) {
         switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
-        case .terminate(let relay, let error): terminate(session, relay, error)
-        case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading: break
+        case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
         }
     }
 
@@ -394,9 +423,25 @@ extension Router {
 
     /// The router is about to end: who has not become a session gets no more than the end of the stream.
     mutating func routerStopped(_ session: Token) {
-        guard case .awaitingStartup = sessions[session].stage else { return }
-        sessions[session].closed()
-        close(session)
+        switch sessions[session].stage {
+        case .awaitingStartup, .console:
+            sessions[session].closed()
+            close(session)
+        case .arriving, .relaying, .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed: break
+        }
+    }
+
+    /// An administrator ends it.
+    mutating func killSession(_ session: Token) {
+        let isListening = sessions[session].isListening
+        switch sessions[session].killed() {
+        case .terminate(let relay): terminate(session, relay, .killed)
+        case .leave(let action):
+            if isListening {
+                reactor.send(copying: ErrorMessage.killed.errorResponse(), to: sessions[session].frontend)
+            }
+            perform(session, action)
+        }
     }
 }
 
@@ -432,7 +477,7 @@ extension Router {
         dismiss(session, with: rejection.bytes)
     }
 
-    private mutating func dismiss(_ session: Token, with bytes: [UInt8]) {
+    mutating func dismiss(_ session: Token, with bytes: [UInt8]) {
         if !bytes.isEmpty { reactor.send(copying: bytes, to: sessions[session].frontend) }
         reactor.finish(sessions[session].frontend)
         sessions[session].rejected()
@@ -440,8 +485,13 @@ extension Router {
     }
 
     /// The client broke the framing in the middle of its session: nothing after that can be understood.
-    private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
+    private mutating func protocolBroken(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         log.warning("client breaks the protocol: \(error.message)", metadata: metadata(session))
+        terminate(session, relay, error)
+    }
+
+    /// The session ends in its middle: what is on its way to the client is still delivered.
+    private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         reactor.close(relay.backend)
         returnLease(of: relay.instance)
         if relay.isFrontendAtBoundary { reactor.send(copying: error.errorResponse(), to: sessions[session].frontend) }
@@ -499,6 +549,7 @@ extension Router {
         disarmDeadline(session)
         cancelKeys.revoke(session: session.slot)
         if sessions[session].isAdmitted { admittedClients -= 1 }
+        if sessions[session].isConsole { consoleCount -= 1 }
         _ = sessions.remove(session)
     }
 }
@@ -525,14 +576,14 @@ extension Router {
         }
     }
 
-    private mutating func arm(_ session: Token, after wait: Duration) { arm(session, at: reactor.now + wait) }
+    mutating func arm(_ session: Token, after wait: Duration) { arm(session, at: reactor.now + wait) }
 
     private mutating func arm(_ session: Token, at time: Duration) {
         disarmDeadline(session)
         sessions[session].deadline = reactor.deadline(at: time, owner: Owner(.sessionDeadline, slot: session.slot).raw)
     }
 
-    private mutating func disarmDeadline(_ session: Token) {
+    mutating func disarmDeadline(_ session: Token) {
         guard let deadline = sessions[session].deadline else { return }
         reactor.cancel(deadline: deadline)
         sessions[session].deadline = nil

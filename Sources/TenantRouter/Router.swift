@@ -13,11 +13,13 @@ struct Router: ~Copyable {
     let configuration: RouterConfiguration
     let limits: PoolLimits
     let maxClients: Int
-    let store: ClusterStore
+    let premises: Premises
     let workers: WorkerPool
     let mailbox: Mailbox<Message>
     let log: Logger
     let port: UInt16
+    /// Where it listens, for people.
+    let address: String
     /// Where the Unix socket is, to be removed at the end.
     let socketPath: String?
 
@@ -25,12 +27,19 @@ struct Router: ~Copyable {
     var pool: TenantPool
     var sessions: Slab<Session>
     var instances: [InstanceID: Instance] = [:]
-    /// Tenants whose last instance is being tidied up after, each with the instance that waits for it.
-    var retiring: [TenantName: InstanceID?] = [:]
+    /// Tenants whose last instance is being tidied up after, each with what waits for that.
+    var retiring: [TenantName: AfterRetirement] = [:]
+    /// Who waits for a tenant to be removed, for its instance to stop, for a lease that is no session's.
+    var operations = Operations()
     var cancelKeys = CancelKeys()
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
     var admittedClients = 0
+    /// Clients of the console: what `Limits.consoles` limits.
+    var consoleCount = 0
+    /// The console that is being advanced: an answer that comes at once does not begin that anew.
+    var advancing: Token?
+    var tenantListing = TenantListing()
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
@@ -44,6 +53,7 @@ struct Router: ~Copyable {
     var totals = Totals()
 
     var listeners: [Token] = []
+    var controlListener: Token?
     /// What the pool has decided in this tick and is not done yet.
     var poolActions: [PoolAction] = []
     private var poolDeadline: (at: Duration, token: Token)?
@@ -56,34 +66,46 @@ struct Router: ~Copyable {
         func raise() { raised.store(true, ordering: .releasing) }
     }
 
+    /// What is next for a directory that nobody uses any more.
+    enum AfterRetirement {
+        case rest
+        case prepare(InstanceID)
+        case remove
+    }
+
     /// What the router has done since it started.
     struct Totals {
         var sessions: UInt64 = 0
+        /// Those of the sessions that talked to the console.
+        var consoles: UInt64 = 0
         var instances: UInt64 = 0
     }
 
     init(
-        _ configuration: RouterConfiguration, maxClients: Int, store: ClusterStore, reactor: consuming Reactor,
-        workers: WorkerPool, port: UInt16, socketPath: String?
+        _ configuration: RouterConfiguration, maxClients: Int, premises: Premises, reactor: consuming Reactor,
+        workers: WorkerPool, port: UInt16, address: String, socketPath: String?
     ) {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
         self.maxClients = maxClients
-        self.store = store
+        self.premises = premises
         self.workers = workers
         self.port = port
+        self.address = address
         self.socketPath = socketPath
         self.log = configuration.logger
         self.mailbox = Mailbox(doorbell: reactor.doorbell)
         self.reactor = reactor
         self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
-        self.sessions = Slab(capacity: maxClients + Limits.refusedClients)
+        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + Limits.consoles)
     }
 }
 
 // MARK: - The tick
 
 extension Router {
+    var store: ClusterStore { premises.store }
+
     /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next
     /// deadline.
     mutating func run() {

@@ -19,6 +19,7 @@ import WireProtocol
 struct Session {
     /// Counts from 1; log lines carry it.
     let number: UInt64
+    let entrance: Entrance
     /// Known as soon as the reactor has taken the accepted descriptor.
     private(set) var frontend = Token(raw: 0)
     /// Who is at the other end, for log lines and listings. No decision depends on it.
@@ -27,6 +28,8 @@ struct Session {
     var deadline: Token?
     /// Whether it counts towards the limit of clients: from its startup packet on.
     private(set) var isAdmitted = false
+    /// Whether it counts towards the places of the console.
+    private(set) var isConsole = false
     /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
     var openDescriptors = 1
     private(set) var stage: Stage = .awaitingStartup(StartupReader())
@@ -42,6 +45,8 @@ struct Session {
         /// The backend has gone; its last bytes are on their way to the client.
         case flushing(Relay, then: Flushed)
         indirect case cancelling(Cancellation)
+        /// The client talks to the router itself.
+        indirect case console(ConsoleSession)
         /// The client was told the end and is given the time to read it.
         case lingering
         /// The client has gone; the lease is returned when the backend has gone too.
@@ -62,7 +67,13 @@ struct Session {
     /// What follows when the last bytes have left.
     enum Flushed { case linger, close }
 
-    init(number: UInt64) { self.number = number }
+    /// Which listener it came by.
+    enum Entrance { case clients, control }
+
+    init(number: UInt64, entrance: Entrance = .clients) {
+        self.number = number
+        self.entrance = entrance
+    }
 
     mutating func accepted(_ frontend: Token) { self.frontend = frontend }
 }
@@ -113,6 +124,9 @@ struct SessionLabel {
     var address = ""
     var tenant = ""
     var user = ""
+    var application = ""
+    /// On the reactor's clock.
+    var connectedAt = Duration.zero
 }
 
 // MARK: - The frontend's facts
@@ -132,6 +146,8 @@ extension Session {
         /// The frames are broken in the middle of the relay: the backend is closed, the lease goes back, and the client is told
         /// if the backend is not in the middle of a message.
         case terminate(Relay, ErrorMessage)
+        /// The console may have something to do.
+        case advanceConsole
     }
 
     mutating func frontendReceived(_ bytes: RawSpan) -> FrontendReceivedAction {
@@ -153,6 +169,10 @@ extension Session {
             unsafe bytes.withUnsafeBytes { unsafe arrival.pipelined.append(contentsOf: $0) }
             stage = .arriving(arrival, progress)
             return arrival.pipelined.count > Limits.pipelinedBytes ? .stopReading : .none
+        case .console(var console):
+            console.received(bytes)
+            stage = .console(console)
+            return .advanceConsole
         case .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed:
             return .none
         }
@@ -160,10 +180,15 @@ extension Session {
 
     /// Nothing that the client sends can be understood any more; what is on its way to it is still delivered.
     private mutating func terminate(_ relay: Relay, _ violation: FrameViolation) -> FrontendReceivedAction {
+        .terminate(ended(relay), violation.error)
+    }
+
+    /// The relay ends here, with a last message of the router's where one fits.
+    private mutating func ended(_ relay: Relay) -> Relay {
         var relay = relay
         if relay.isFrontendAtBoundary { relay.countSendToFrontend() }
         stage = relay.frontendIsDrained ? .lingering : .flushing(relay, then: .linger)
-        return .terminate(relay, violation.error)
+        return relay
     }
 
     private static func read(_ reader: inout StartupReader) -> FrontendReceivedAction {
@@ -204,7 +229,7 @@ extension Session {
             return .none
         case .frontendEnded:
             return .none
-        case .awaitingStartup, .arriving, .cancelling, .lingering, .abandoning, .closed:
+        case .awaitingStartup, .arriving, .cancelling, .console, .lingering, .abandoning, .closed:
             return frontendFailed()
         }
     }
@@ -227,7 +252,7 @@ extension Session {
         case .arriving(_, .queued):
             stage = .closed
             return .leaveQueue
-        case .awaitingStartup, .flushing, .lingering:
+        case .awaitingStartup, .flushing, .console, .lingering:
             stage = .closed
             return .close
         case .cancelling, .abandoning, .closed:
@@ -246,6 +271,8 @@ extension Session {
         /// The last bytes have left.
         case linger
         case close
+        /// The console's reply has left.
+        case advanceConsole
     }
 
     mutating func frontendSent() -> FrontendSentAction {
@@ -263,6 +290,10 @@ extension Session {
             _ = relay.frontendSent()
             stage = .flushing(relay, then: next)
             return relay.frontendIsDrained ? flushed(next) : .keepFlushing
+        case .console(var console):
+            console.sent()
+            stage = .console(console)
+            return .advanceConsole
         case .awaitingStartup, .arriving, .cancelling, .lingering, .abandoning, .closed:
             return .none
         }
@@ -328,6 +359,28 @@ extension Session {
         return (refusal, lease)
     }
 
+    /// The client talks to the router itself.
+    mutating func consoleOpened(_ console: ConsoleSession) {
+        isConsole = true
+        stage = .console(console)
+    }
+
+    /// What the console wants to be done.
+    mutating func nextConsoleAction() -> ConsoleSession.Action {
+        guard case .console(var console) = stage else { return .wait }
+        let action = console.next()
+        stage = .console(console)
+        return action
+    }
+
+    /// A command of the console's has been done. False where nobody waits for that any more.
+    mutating func consoleAnswered(_ result: Result<ConsoleSession.Answer, ErrorMessage>) -> Bool {
+        guard case .console(var console) = stage else { return false }
+        console.answered(result)
+        stage = .console(console)
+        return true
+    }
+
     /// The client was sent the reason and that nothing more will come.
     mutating func rejected() { stage = .lingering }
 
@@ -347,7 +400,8 @@ extension Session {
             return arrival.packet.bytes
         case .cancelling(let cancellation):
             return Frontend.cancelRequest(cancellation.key)
-        case .awaitingStartup, .arriving, .relaying, .frontendEnded, .flushing, .lingering, .abandoning, .closed:
+        case .awaitingStartup, .arriving, .relaying, .frontendEnded, .flushing, .console, .lingering, .abandoning,
+            .closed:
             return []
         }
     }
@@ -379,7 +433,7 @@ extension Session {
         case .arriving(let arrival, .startingUp(let attempt, var startup)):
             startup.append(bytes)
             return digest(&startup, arrival, attempt)
-        case .arriving, .awaitingStartup, .flushing, .cancelling, .lingering, .abandoning, .closed:
+        case .arriving, .awaitingStartup, .flushing, .cancelling, .console, .lingering, .abandoning, .closed:
             return .none
         }
     }
@@ -461,7 +515,7 @@ extension Session {
         case .abandoning(_, let instance):
             stage = .closed
             return .returnLease(instance)
-        case .arriving, .awaitingStartup, .flushing, .lingering, .closed:
+        case .arriving, .awaitingStartup, .flushing, .console, .lingering, .closed:
             return .none
         }
     }
@@ -491,8 +545,8 @@ extension Session {
             attempt.lease.instance == instance ? lostInstance(arrival, closing: attempt.backend) : .none
         case .arriving(let arrival, .pausing(let lease)), .arriving(let arrival, .awaitingRole(let lease, refusal: _)):
             lease.instance == instance ? lostInstance(arrival, closing: nil) : .none
-        case .arriving(_, .queued), .awaitingStartup, .relaying, .frontendEnded, .flushing, .cancelling, .lingering,
-            .abandoning, .closed:
+        case .arriving(_, .queued), .awaitingStartup, .relaying, .frontendEnded, .flushing, .cancelling, .console,
+            .lingering, .abandoning, .closed:
             .none
         }
     }
@@ -503,6 +557,36 @@ extension Session {
         arrival.isRequeued = true
         stage = .arriving(arrival, .queued)
         return .requeue(arrival.tenant, closing: backend)
+    }
+}
+
+extension Session {
+    enum KilledAction {
+        /// An established session: the backend is closed, the lease goes back, and the client is told if the backend is
+        /// not in the middle of a message.
+        case terminate(Relay)
+        /// As if the client had left.
+        case leave(FrontendGoneAction)
+    }
+
+    /// Whether the client waits for the router's word, and nothing else is on its way to it.
+    var isListening: Bool {
+        switch stage {
+        case .arriving, .console: true
+        case .awaitingStartup, .relaying, .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed:
+            false
+        }
+    }
+
+    /// Somebody wants it to end.
+    mutating func killed() -> KilledAction {
+        switch stage {
+        case .relaying(let relay):
+            return .terminate(ended(relay))
+        case .awaitingStartup, .arriving, .frontendEnded, .flushing, .cancelling, .console, .lingering, .abandoning,
+            .closed:
+            return .leave(frontendFailed())
+        }
     }
 }
 
@@ -524,7 +608,7 @@ extension Session {
     mutating func deadlineExpired() -> DeadlineExpiredAction {
         deadline = nil
         switch stage {
-        case .awaitingStartup, .lingering, .flushing:
+        case .awaitingStartup, .console, .lingering, .flushing:
             stage = .closed
             return .close
         case .cancelling(let cancellation):

@@ -126,7 +126,7 @@ public struct AdminExchange: Sendable {
     }
 
     private mutating func rowReceived(_ frame: Frame) -> [Action] {
-        guard let row = Self.values(of: frame.body) else { return unexpected(frame) }
+        guard let row = Backend.values(parsing: frame.body) else { return unexpected(frame) }
         answer.byteCount += frame.bytes.count
         guard answer.byteCount <= Self.answerLimit else {
             return fail(
@@ -159,25 +159,5 @@ public struct AdminExchange: Sendable {
     private mutating func fail(_ error: ErrorMessage) -> [Action] {
         state = .done
         return [.send(Frontend.terminate), .failed(error)]
-    }
-
-    /// DataRow: a count of columns, then for each its length, −1 for a null, and its bytes.
-    private static func values(of body: ArraySlice<UInt8>) -> [String?]? {
-        var rest = body
-        guard let high = rest.popFirst(), let low = rest.popFirst() else { return nil }
-        var row: [String?] = []
-        for _ in 0..<(Int(high) << 8 | Int(low)) {
-            guard rest.count >= 4 else { return nil }
-            let length = Int32(bitPattern: rest.bigEndianWord(at: rest.startIndex))
-            rest = rest.dropFirst(4)
-            if length == -1 {
-                row.append(nil)
-                continue
-            }
-            guard length >= 0, rest.count >= Int(length) else { return nil }
-            row.append(String(decoding: rest.prefix(Int(length)), as: UTF8.self))
-            rest = rest.dropFirst(Int(length))
-        }
-        return rest.isEmpty ? row : nil
     }
 }

@@ -50,8 +50,20 @@ extension SQLState {
     public static let invalidParameterValue = SQLState(literal: "22023")
     /// `28000` invalid_authorization_specification
     public static let invalidAuthorization = SQLState(literal: "28000")
+    /// `26000` invalid_sql_statement_name: no prepared statement of that name
+    public static let invalidStatementName = SQLState(literal: "26000")
+    /// `28P01` invalid_password
+    public static let invalidPassword = SQLState(literal: "28P01")
+    /// `34000` invalid_cursor_name: no portal of that name
+    public static let invalidCursorName = SQLState(literal: "34000")
     /// `3D000` invalid_catalog_name: the database does not exist
     public static let invalidCatalogName = SQLState(literal: "3D000")
+    /// `42501` insufficient_privilege
+    public static let insufficientPrivilege = SQLState(literal: "42501")
+    /// `42601` syntax_error
+    public static let syntaxError = SQLState(literal: "42601")
+    /// `42704` undefined_object
+    public static let undefinedObject = SQLState(literal: "42704")
     /// `42939` reserved_name
     public static let reservedName = SQLState(literal: "42939")
     /// `53100` disk_full

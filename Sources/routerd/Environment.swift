@@ -25,6 +25,16 @@ enum Environment {
         return value
     }
 
+    /// A variable that holds several values, separated by semicolons.
+    static func list<Value: ExpressibleByArgument>(_ name: String) throws -> [Value] {
+        try (text(of: name) ?? "").split(separator: ";").map { part in
+            guard let value = Value(argument: String(part)) else {
+                throw Failure.usage("the environment variable \(name) contains \"\(part)\", which is not name=value")
+            }
+            return value
+        }
+    }
+
     private static func text(of name: String) -> String? {
         guard let value = unsafe getenv(name) else { return nil }
         let text = unsafe String(cString: value)
@@ -33,12 +43,19 @@ enum Environment {
 }
 
 /// A span of time as people write it: `500ms`, `30s`, `5m`, `1h`; a bare number means seconds.
-struct Span: ExpressibleByArgument {
+struct Span: ExpressibleByArgument, CustomStringConvertible {
     let duration: Duration
 
     static func seconds(_ seconds: Int) -> Span { Span(duration: .seconds(seconds)) }
 
     private init(duration: Duration) { self.duration = duration }
+
+    /// As one writes it.
+    var description: String {
+        let (seconds, attoseconds) = duration.components
+        let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
+        return milliseconds % 1000 == 0 ? "\(seconds)s" : "\(milliseconds)ms"
+    }
 
     init?(argument: String) {
         let digits = argument.prefix { $0.isASCII && $0.isNumber }

@@ -18,12 +18,13 @@ struct Routerd: ParsableCommand {
             Every option can also be given as an environment variable: --max-instances as ROUTERD_MAX_INSTANCES.
             """,
         version: Version.current,
-        subcommands: [Serve.self],
+        subcommands: [Serve.self, Stats.self, List.self, Stop.self, Drop.self, Repair.self],
         defaultSubcommand: Serve.self)
 
-    /// Exit codes: 0 done, 1 failed, 2 usage.
+    /// Exit codes: 0 done, 1 failed, 2 usage, 3 no server is running for that directory.
     static func main() {
         do {
+            try FirstProcess.standAside()
             var command = try parseAsRoot()
             try command.run()
         } catch let failure as Failure {
@@ -34,10 +35,17 @@ struct Routerd: ParsableCommand {
         }
     }
 
+    /// The verb whose help to look at.
+    private static var verb: String {
+        guard let first = CommandLine.arguments.dropFirst().first, !first.hasPrefix("-") else { return "serve" }
+        let names = configuration.subcommands.flatMap { [$0._commandName] + $0.configuration.aliases }
+        return names.contains(first) ? first : "serve"
+    }
+
     /// What the argument parser has to say: help and version are answers, everything else is wrong usage.
     private static func leave(after error: any Error) -> Never {
         guard exitCode(for: error).isSuccess else {
-            Console.complain("\(message(for: error)) (routerd serve --help lists what there is)")
+            Console.complain("\(message(for: error)) (routerd \(verb) --help lists what there is)")
             Glibc.exit(Failure.usageExitCode)
         }
         Console.say(fullMessage(for: error))
@@ -61,9 +69,33 @@ struct Failure: Error, CustomStringConvertible {
 
 /// The two standard streams.
 enum Console {
+    /// Asks, and takes the rest of the line for the answer.
+    static func ask(_ question: String) -> String? {
+        write(question + " ", to: STDOUT_FILENO)
+        return readLine()
+    }
+
     static func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
     static func complain(_ text: String) { write("routerd: \(text)\n", to: STDERR_FILENO) }
+
+    static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// Somebody is there to be asked.
+    static var canAsk: Bool { isTerminal && isatty(STDIN_FILENO) == 1 }
+
+    /// In place of what the terminal shows (ECMA-48: cursor home, then erase to the end of each line and of the screen,
+    /// which does not flicker).
+    static func redraw(_ text: String) {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\u{1B}[K\n")
+        write("\u{1B}[H\(lines)\u{1B}[K\n\u{1B}[J", to: STDOUT_FILENO)
+    }
+
+    static func sleep(for duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        var time = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+        _ = unsafe nanosleep(&time, nil)
+    }
 
     private static func write(_ text: String, to descriptor: CInt) {
         var bytes = Array(text.utf8)[...]

@@ -25,6 +25,7 @@ import WireProtocol
         flushing          | ·       | ·                      | linger → lingering
         flushingLast      | ·       | ·                      | close → closed
         cancelling        | ·       | ·                      | ·
+        console           | advanceConsole | advanceConsole  | advanceConsole
         lingering         | ·       | ·                      | ·
         abandoning        | ·       | ·                      | ·
         closed            | ·       | ·                      | ·
@@ -46,6 +47,7 @@ import WireProtocol
         flushing          | · → flushingLast              | close → closed       | close → closed
         flushingLast      | ·                             | close → closed       | close → closed
         cancelling        | ·                             | ·                    | closeCancel → closed
+        console           | close → closed                | close → closed       | close → closed
         lingering         | close → closed                | close → closed       | close → closed
         abandoning        | ·                             | ·                    | closeBackend → closed
         closed            | ·                             | ·                    | ·
@@ -67,6 +69,7 @@ import WireProtocol
         flushing          | ·                          | ·       | ·                      | ·                    | ·
         flushingLast      | ·                          | ·       | ·                      | ·                    | ·
         cancelling        | cancelRequest              | ·       | ·                      | closeCancel → closed | ·
+        console           | ·                          | ·       | ·                      | ·                    | ·
         lingering         | ·                          | ·       | ·                      | ·                    | ·
         abandoning        | ·                          | ·       | ·                      | returnLease → closed | ·
         closed            | ·                          | ·       | ·                      | ·                    | ·
@@ -74,23 +77,24 @@ import WireProtocol
 
     private static let others = Table(
         """
-                          | roleSettled         | roleFailed | keyIssued | stopped       | otherStopped
-        awaitingStartup   | ·                   | ·          | ·         | ·             | ·
-        queued            | ·                   | ·          | ·         | ·             | ·
-        connecting        | ·                   | ·          | ·         | requeue → queued | ·
-        startingUp        | ·                   | ·          | ·         | requeue → queued | ·
-        pausing           | ·                   | ·          | ·         | requeue → queued | ·
-        awaitingRole      | reconnect → pausing | refuse     | ·         | requeue → queued | ·
-        relaying          | ·                   | ·          | ·         | ·             | ·
-        relayingFull      | ·                   | ·          | ·         | ·             | ·
-        frontendEnded     | ·                   | ·          | ·         | ·             | ·
-        frontendEndedFull | ·                   | ·          | ·         | ·             | ·
-        flushing          | ·                   | ·          | ·         | ·             | ·
-        flushingLast      | ·                   | ·          | ·         | ·             | ·
-        cancelling        | ·                   | ·          | ·         | ·             | ·
-        lingering         | ·                   | ·          | ·         | ·             | ·
-        abandoning        | ·                   | ·          | ·         | ·             | ·
-        closed            | ·                   | ·          | ·         | ·             | ·
+                          | roleSettled         | roleFailed | keyIssued | stopped          | otherStopped | killed
+        awaitingStartup   | ·                   | ·          | ·         | ·                | ·            | leave → closed
+        queued            | ·                   | ·          | ·         | ·                | ·            | leave → closed
+        connecting        | ·                   | ·          | ·         | requeue → queued | ·            | leave → closed
+        startingUp        | ·                   | ·          | ·         | requeue → queued | ·            | leave → abandoning
+        pausing           | ·                   | ·          | ·         | requeue → queued | ·            | leave → closed
+        awaitingRole      | reconnect → pausing | refuse     | ·         | requeue → queued | ·            | leave → closed
+        relaying          | ·                   | ·          | ·         | ·                | ·            | terminate → flushing
+        relayingFull      | ·                   | ·          | ·         | ·                | ·            | terminate → flushing
+        frontendEnded     | ·                   | ·          | ·         | ·                | ·            | leave → abandoning
+        frontendEndedFull | ·                   | ·          | ·         | ·                | ·            | leave → abandoning
+        flushing          | ·                   | ·          | ·         | ·                | ·            | leave → closed
+        flushingLast      | ·                   | ·          | ·         | ·                | ·            | leave → closed
+        cancelling        | ·                   | ·          | ·         | ·                | ·            | leave
+        console           | ·                   | ·          | ·         | ·                | ·            | leave → closed
+        lingering         | ·                   | ·          | ·         | ·                | ·            | leave → closed
+        abandoning        | ·                   | ·          | ·         | ·                | ·            | leave
+        closed            | ·                   | ·          | ·         | ·                | ·            | leave
         """)
 
     @Test(arguments: Situation.allCases) func frontendsBytes(_ situation: Situation) throws {
@@ -136,6 +140,7 @@ import WireProtocol
             case "keyIssued": name(of: session.keyIssued(Says.issuedKey))
             case "stopped": name(of: session.instanceStopped(Situation.instance))
             case "otherStopped": name(of: session.instanceStopped(InstanceID(6)))
+            case "killed": name(of: session.killed())
             default: nil
             }
         }
@@ -191,7 +196,7 @@ extension Situation {
         case .relayingFull: "relaying"
         case .frontendEndedFull: "frontendEnded"
         case .awaitingStartup, .queued, .connecting, .startingUp, .pausing, .awaitingRole, .relaying, .frontendEnded,
-            .flushing, .flushingLast, .cancelling, .lingering, .abandoning, .closed:
+            .flushing, .flushingLast, .cancelling, .console, .lingering, .abandoning, .closed:
             rawValue
         }
     }

@@ -137,7 +137,7 @@ import WireProtocol
         let events: [(inout Session) -> Int] = [
             { $0.frontendFailed().leases }, { $0.backendEnded().leases }, { $0.frontendEnded().leases },
             { $0.backendEnded().leases }, { $0.deadlineExpired().leases },
-            { $0.instanceStopped(Situation.instance).leases },
+            { $0.instanceStopped(Situation.instance).leases }, { $0.killed().leases },
         ]
         for first in events.indices {
             var session = situation.session
@@ -154,7 +154,7 @@ import WireProtocol
     }
 
     private static let withoutLease: Set<Situation> = [
-        .awaitingStartup, .queued, .flushing, .flushingLast, .cancelling, .lingering, .closed,
+        .awaitingStartup, .queued, .flushing, .flushingLast, .cancelling, .console, .lingering, .closed,
     ]
 
     @Test func descriptorsAreCountedUntilTheLast() {
@@ -397,6 +397,15 @@ extension Session.FrontendGoneAction {
         switch self {
         case .returnLease, .giveUp: 1
         case .none, .close, .leaveQueue, .abandon, .finishBackend, .finishTerminated: 0
+        }
+    }
+}
+
+extension Session.KilledAction {
+    fileprivate var leases: Int {
+        switch self {
+        case .terminate: 1
+        case .leave(let action): action.leases
         }
     }
 }

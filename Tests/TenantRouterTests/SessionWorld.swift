@@ -138,6 +138,7 @@ extension SessionWorld {
             frontend.disarm()
             sendToBackend(backend, bytes)
         case .terminate(let relay, let error): terminate(relay, error)
+        case .advanceConsole: complain("nobody opened a console")
         }
     }
 
@@ -185,6 +186,7 @@ extension SessionWorld {
         case .keepFinishing: arm(after: Limits.abandonDeadline)
         case .linger: linger()
         case .close: close()
+        case .advanceConsole: complain("nobody opened a console")
         }
     }
 
@@ -327,7 +329,7 @@ extension SessionWorld {
         switch session.frontendReceived(arrival.pipelined) {
         case .forward(let backend), .forwardAndPause(let backend): sendToBackend(backend, arrival.pipelined)
         case .terminate(let relay, let error): terminate(relay, error)
-        case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading: break
+        case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
         }
     }
 
@@ -581,7 +583,7 @@ extension SessionWorld {
         case .frontendEnded(let relay): needsOne = relay.lastFrontendTag == Frontend.Tag.terminate
         case .awaitingStartup, .flushing, .cancelling, .lingering, .abandoning: needsOne = true
         case .arriving(_, .connecting), .arriving(_, .startingUp), .arriving(_, .pausing): needsOne = true
-        case .arriving(_, .awaitingRole), .relaying, .closed: needsOne = false
+        case .arriving(_, .awaitingRole), .relaying, .console, .closed: needsOne = false
         }
         if needsOne != (deadline != nil) {
             complain("\(session.stageWord) with\(needsOne ? "out" : "") a deadline")
@@ -597,7 +599,7 @@ extension SessionWorld {
             if !backend.isArmed, frontend.queue.isEmpty { complain("the backend is not read for nothing") }
         case .frontendEnded:
             if !backend.isArmed, frontend.queue.isEmpty { complain("the backend is not read for nothing") }
-        case .awaitingStartup, .arriving, .flushing, .cancelling, .lingering, .abandoning, .closed: break
+        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .abandoning, .closed: break
         }
     }
 

@@ -20,7 +20,7 @@ enum Situation: String, CaseIterable {
     case flushing
     /// One send left, and the client has already said that it sends nothing more.
     case flushingLast
-    case cancelling, lingering, abandoning, closed
+    case cancelling, console, lingering, abandoning, closed
 
     static let frontend = Token(raw: 0x1_0000_0007)
     static let backend = Token(raw: 0x1_0000_0008)
@@ -57,6 +57,7 @@ enum Situation: String, CaseIterable {
         case .flushingLast: Self.frontendEndedFull.session.after { _ = $0.backendEnded() }
         case .cancelling:
             Session.fresh.after { $0.cancelStarted(Cancellation(backend: Self.backend, key: Says.backendKey)) }
+        case .console: Session.fresh.after { $0.consoleOpened(ConsoleSession(.looking, token: nil, greeting: [])) }
         case .lingering: Session.fresh.after { $0.rejected() }
         case .abandoning: Self.relaying.session.after { _ = $0.frontendFailed() }
         case .closed: Session.fresh.after { $0.closed() }
@@ -104,7 +105,7 @@ extension Session {
         case .arriving(_, let progress): name(of: progress)
         case .flushing(_, then: .linger): "flushing"
         case .flushing(_, then: .close): "flushingLast"
-        case .awaitingStartup, .relaying, .frontendEnded, .cancelling, .lingering, .abandoning, .closed:
+        case .awaitingStartup, .relaying, .frontendEnded, .cancelling, .console, .lingering, .abandoning, .closed:
             name(of: stage)
         }
     }

@@ -1,0 +1,242 @@
+import Reactor
+import TenantPool
+import WireProtocol
+
+// What SHOW shows, row by row.
+
+extension Router {
+    /// - Parameter topic: anything but the tenants, which a worker reads.
+    func rows(of topic: ConsoleTopic) -> [[ResultValue]] {
+        switch topic {
+        case .help: Self.help
+        case .version: [[.text("routerd \(RouterVersion.current) (PostgreSQL \(store.installation.version))")]]
+        case .router: [routerRow]
+        case .tenants: []
+        case .instances: instanceRows
+        case .clients: eachSession { clientRow($0) }
+        case .servers: eachSession { serverRow($0) }
+        case .queue: queueRows
+        case .pools: poolRows
+        case .databases: statistics.pool.instances.map { databaseRow($0) }
+        case .users: users.map { [.text($0), .text("session")] }
+        case .lists: lists.map { [.text($0), .int8(Int64($1))] }
+        case .config: configRows
+        case .state:
+            [
+                [.text("state"), .text(lifetime.word)], [.text("paused"), .text("no")],
+                [.text("suspended"), .text("no")],
+            ]
+        }
+    }
+
+    private static let help: [[ResultValue]] =
+        ConsoleTopic.allCases.map { [.text("SHOW \($0.rawValue.uppercased())"), .text($0.meaning)] } + [
+            [.text("DROP name"), .text("stops a tenant and removes its directory for good")],
+            [.text("HIBERNATE name"), .text("stops an instance until somebody connects")],
+            [.text("WAKE name"), .text("starts an instance")],
+            [.text("KILL_CLIENT id"), .text("ends one session; SHOW CLIENTS has the numbers")],
+            [.text("SHUTDOWN [HURRY]"), .text("stops the router; a second one hurries")],
+        ]
+}
+
+// MARK: - The router and its instances
+
+extension Router {
+    private var routerRow: [ResultValue] {
+        let now = statistics
+        return [
+            .text(now.version), .text(now.postgresVersion), .int8(Int64(now.processID)), .int8(Int64(now.port)),
+            .text(now.address), .text(now.baseDirectory), .timestamptz(wallTime(of: .zero)),
+            .int8(reactor.now.components.seconds), .text(now.state), .text(now.confinement),
+            .int8(Int64(now.activeConnections)), .int8(Int64(now.waitingClients)), .int8(Int64(now.sessionsTotal)),
+            .int8(Int64(now.instancesTotal)), .int8(Int64(now.pool.totalInstances)),
+            .int8(Int64(now.pool.maxInstances)), .int8(Int64(now.pool.spares)), .int8(Int64(now.pool.maxConnections)),
+            .int8(Int64(now.maxClients)),
+        ]
+    }
+
+    private var instanceRows: [[ResultValue]] {
+        pool.snapshot.sorted { $0.tenant.string < $1.tenant.string }.map { snapshot in
+            let instance = snapshot.instance.flatMap { instances[$0] }
+            return status(snapshot).row + [instance?.bootTime.map { .int8($0.inMilliseconds) } ?? .null]
+        }
+    }
+
+    private func databaseRow(_ database: DatabaseStatus) -> [ResultValue] {
+        [
+            .text(database.dbName), .null, .int8(Int64(port)), .text(database.dbName),
+            .int8(Int64(limits.maxConnections)), .text("session"), .int8(Int64(limits.maxConnections)),
+            .int8(Int64(database.sessions)), .int8(0), .int8(0),
+        ]
+    }
+
+    private var configRows: [[ResultValue]] {
+        RouterOption.all.map { option in
+            let values = [option.value(configuration, self.maxClients), option.fallback]
+            return [.text(option.name)] + values.map(ResultValue.text) + [.text("no")]
+        }
+    }
+}
+
+// MARK: - Clients
+
+/// Where a client stands, in PgBouncer's words.
+private enum ClientState: String {
+    /// It has not said what it wants.
+    case login
+    /// It waits for an instance.
+    case waiting
+    /// A backend is being connected.
+    case connecting
+    /// It has a backend, or talks to the console.
+    case active
+    /// Its end is under way.
+    case closing
+
+    init(_ stage: Session.Stage) {
+        switch stage {
+        case .awaitingStartup: self = .login
+        case .arriving(_, .queued): self = .waiting
+        case .arriving: self = .connecting
+        case .relaying, .frontendEnded, .console: self = .active
+        case .flushing, .cancelling, .lingering, .abandoning, .closed: self = .closing
+        }
+    }
+}
+
+extension Router {
+    /// Every session's row, in the order they stand in.
+    private func eachSession<Row>(_ row: (Token) -> Row?) -> [Row] {
+        var rows: [Row] = []
+        var slot: UInt32 = 0
+        while let session = sessions.first(from: slot) {
+            if let row = row(session) { rows.append(row) }
+            slot = session.slot + 1
+        }
+        return rows
+    }
+
+    private func clientRow(_ session: Token) -> [ResultValue]? {
+        let (label, state) = (sessions[session].label, ClientState(sessions[session].stage))
+        let peer = reactor.peer(of: sessions[session].frontend)
+        let (wait, waitMicroseconds) = waited(session)
+        return [
+            .text("C"), .text(label.user), .text(label.tenant), .text(state.rawValue),
+            .text(peer.map { $0.port == nil ? "unix" : $0.host } ?? ""), (peer?.port).map { .int8(Int64($0)) } ?? .null,
+            .timestamptz(wallTime(of: label.connectedAt)), wait, waitMicroseconds,
+            cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null, .text(label.application),
+            .int8(Int64(sessions[session].number)),
+        ]
+    }
+
+    private func serverRow(_ session: Token) -> [ResultValue]? {
+        let label = sessions[session].label
+        let state: String
+        switch sessions[session].stage {
+        case .arriving(_, .connecting), .arriving(_, .startingUp): state = "login"
+        case .relaying, .frontendEnded: state = "active"
+        case .abandoning: state = "closing"
+        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: return nil
+        }
+        return [
+            .text("S"), .text(label.user), .text(label.tenant), .text(state), .text("unix"),
+            cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null,
+            .int8(Int64(sessions[session].number)),
+        ]
+    }
+
+    /// How long a client has waited that waits, in whole seconds and the microseconds beside them.
+    private func waited(_ session: Token) -> (ResultValue, ResultValue) {
+        guard ClientState(sessions[session].stage) == .waiting else { return (.int8(0), .int8(0)) }
+        let microseconds = (reactor.now - sessions[session].label.connectedAt).inMicroseconds
+        return (.int8(microseconds / 1_000_000), .int8(microseconds % 1_000_000))
+    }
+
+    /// Each tenant's queue in the order in which its clients came.
+    private var queueRows: [[ResultValue]] {
+        let waiting = eachSession { session -> (tenant: TenantName, session: Token)? in
+            guard case .arriving(let arrival, .queued) = sessions[session].stage else { return nil }
+            return (arrival.tenant, session)
+        }
+        var positions: [TenantName: Int64] = [:]
+        let inOrder = waiting.sorted { left, right in
+            let (leftNumber, rightNumber) = (sessions[left.session].number, sessions[right.session].number)
+            return (left.tenant.string, leftNumber) < (right.tenant.string, rightNumber)
+        }
+        return inOrder.map { tenant, session in
+            positions[tenant, default: 0] += 1
+            let (wait, waitMicroseconds) = waited(session)
+            return [
+                .int8(positions[tenant] ?? 0), .text(tenant.string), .text(sessions[session].label.user), wait,
+                waitMicroseconds, pool.limit(holding: tenant).map { .text($0.word) } ?? .null,
+                .int8(Int64(sessions[session].number)),
+            ]
+        }
+    }
+}
+
+extension PoolLimit {
+    /// What is waited for.
+    fileprivate var word: String {
+        switch self {
+        case .instances: "another instance to become idle (--max-instances)"
+        case .connections: "a session to end (--max-connections)"
+        case .starts: "other instances to start"
+        case .startup: "the instance to start"
+        }
+    }
+}
+
+// MARK: - Sums
+
+extension Router {
+    private struct PoolKey: Hashable {
+        let database: String
+        let user: String
+    }
+
+    private struct PoolSums {
+        var active: Int64 = 0
+        var waiting: Int64 = 0
+        var login: Int64 = 0
+        var longestWait: Int64 = 0
+    }
+
+    private var poolRows: [[ResultValue]] {
+        var pools: [PoolKey: PoolSums] = [:]
+        for session in eachSession({ $0 }) {
+            let label = sessions[session].label
+            let key = PoolKey(database: label.tenant, user: label.user)
+            switch sessions[session].stage {
+            case .relaying, .frontendEnded: pools[key, default: PoolSums()].active += 1
+            case .arriving(_, .queued):
+                let wait = (reactor.now - label.connectedAt).inMicroseconds
+                pools[key, default: PoolSums()].waiting += 1
+                pools[key, default: PoolSums()].longestWait = max(wait, pools[key]?.longestWait ?? 0)
+            case .arriving: pools[key, default: PoolSums()].login += 1
+            case .awaitingStartup, .flushing, .cancelling, .console, .lingering, .abandoning, .closed: break
+            }
+        }
+        return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
+            [
+                .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(sums.active),
+                .int8(0), .int8(sums.login), .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000),
+                .text("session"),
+            ]
+        }
+    }
+
+    private var users: [String] {
+        Set(eachSession { sessions[$0].label.user.isEmpty ? nil : sessions[$0].label.user }).sorted()
+    }
+
+    private var lists: [(String, Int)] {
+        let states = eachSession { ClientState(sessions[$0].stage) }
+        return [
+            ("databases", pool.snapshot.count), ("users", users.count), ("pools", poolRows.count),
+            ("free_clients", max(0, maxClients - admittedClients)), ("used_clients", sessions.count),
+            ("login_clients", states.filter { $0 == .login }.count), ("free_servers", 0),
+            ("used_servers", eachSession { serverRow($0) }.count),
+        ]
+    }
+}

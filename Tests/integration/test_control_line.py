@@ -1,0 +1,250 @@
+"""The verbs that steer a running routerd from another process: stats, list, stop, drop."""
+
+import json
+import os
+import pwd
+import re
+import signal
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+import processes
+from router import BINARY, IS_ROOT, clean_environment, command, temporary_directory
+from terminal import Terminal
+
+DONE, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
+VERBS = {"stats": "router-stats", "list": "list-databases", "stop": "stop-router"}
+
+
+def steer(router, verb, *arguments, **options):
+    return command(verb, "--dir", router.directory, *arguments, **options)
+
+
+def parsed(router, verb):
+    result = steer(router, verb, "--json")
+    assert result.returncode == DONE, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def empty():
+    path = temporary_directory()
+    yield path
+    shutil.rmtree(path)
+
+
+def test_stats_in_json(routers):
+    """Scripts of the predecessor read port, activeConnections, pool, dbName, locked and queueLength."""
+    router = routers("--max-connections", "1", "--max-instances", "7")
+    with router.connect("alice"):
+        with router.wire() as waiting:
+            from wire import startup_packet
+            waiting.send(startup_packet("bob", "alice"))
+            stats = processes.eventually(
+                lambda: (now := parsed(router, "stats"))["waitingClients"] == 1 and now, within=5)
+            assert stats["port"] == router.port and stats["activeConnections"] == 2
+            assert (stats["pool"]["totalInstances"], stats["pool"]["maxInstances"]) == (1, 7)
+            assert stats["pool"]["spares"] >= 0
+            (instance,) = stats["pool"]["instances"]
+            assert (instance["dbName"], instance["locked"], instance["queueLength"]) == ("alice", True, 1)
+            assert (instance["state"], instance["sessions"]) == ("ready", 1)
+            assert instance["processID"] == router.postmaster("alice")
+            assert abs(instance["since"] - time.time()) < 60
+            assert stats["processID"] == router.pid and stats["baseDirectory"] == str(router.directory)
+
+
+def test_list_in_json(routers):
+    """Every tenant, the cold ones too."""
+    router = routers()
+    router.value("cold", "SELECT 1")
+    router.stop()
+    router.restart()
+    with router.connect("warm"):
+        tenants = parsed(router, "list")
+    assert [(tenant["dbName"], tenant["state"], tenant["locked"], tenant["queueLength"]) for tenant in tenants] == [
+        ("cold", "cold", False, 0), ("warm", "ready", False, 0)]
+    assert "processID" not in tenants[0] and tenants[1]["sessions"] == 1
+    assert len(router.postmasters()) == 1
+
+
+def test_tables_for_people(routers):
+    """Columns that stand under each other, and nothing in a name that a terminal would obey."""
+    router = routers()
+    router.value("alice", "SELECT 1")
+    router.value("\x1b[31mred", "SELECT 1")
+    lines = steer(router, "list").stdout.splitlines()
+    assert re.match(r"DATABASE +STATE +SESSIONS +QUEUE +PID +FOR$", lines[0])
+    assert len({line.index("ready") for line in lines[1:]}) == 1
+    assert "\x1b" not in "".join(lines) and any("[31mred" in line for line in lines)
+    stats = steer(router, "stats").stdout
+    assert f"127.0.0.1:{router.port}" in stats and "instances  2 of 100" in stats and "alice" in stats
+
+
+def test_an_empty_router(routers):
+    """No table of nothing."""
+    router = routers()
+    assert "no tenants yet" in steer(router, "list").stdout
+    assert parsed(router, "list") == []
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *VERBS.values()])
+def test_no_server(empty, verb):
+    """An exit code of its own, because scripts start one then; the directory need not even exist."""
+    for directory in (empty, empty / "absent"):
+        result = command(verb, "--dir", directory)
+        assert result.returncode == NOT_RUNNING, (result.returncode, result.stderr)
+        assert str(directory) in result.stderr and "routerd serve --dir" in result.stderr
+        assert result.stdout == "" and len(result.stderr.splitlines()) == 1
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["stats", "list"])
+def test_a_server_that_was_killed_is_none(routers, verb):
+    """Socket and token outlive a killed server, and were believed."""
+    router = routers()
+    router.kill()
+    router.expect_no_process(within=3)
+    assert steer(router, verb).returncode == NOT_RUNNING
+
+
+@pytest.mark.parametrize(
+    "arguments", [["stats", "--nonsense"], ["list", "superfluous"], ["drop"], ["stats", "--watch", "soon"],
+                  ["drop", "alice"]], ids=" ".join)
+def test_wrong_usage(empty, arguments):
+    """Nothing is done by halves, and the help that is named is the verb's own."""
+    result = command(*arguments, "--dir", empty)
+    assert result.returncode == USAGE, (result.returncode, result.stderr)
+    assert f"routerd {arguments[0]} --help" in result.stderr or "--yes" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["stats", "list", "stop", "drop", *VERBS.values()])
+def test_help_teaches_by_example(verb):
+    result = command(verb, "--help")
+    assert result.returncode == DONE
+    assert re.search(r"\$ routerd \w+", result.stdout) and "--dir" in result.stdout
+
+
+def test_the_directory_from_the_environment(routers):
+    """As for serve."""
+    router = routers()
+    result = command("stats", "--json", environment={"ROUTERD_DIR": str(router.directory)})
+    assert json.loads(result.stdout)["port"] == router.port
+
+
+def test_the_aliases_of_the_predecessor(routers):
+    """Its scripts go on working."""
+    router = routers()
+    assert "port" in parsed(router, "router-stats") and parsed(router, "list-databases") == []
+    assert steer(router, "stop-router").returncode == DONE
+    router.expect_exit(0, within=1)
+
+
+def test_stop_waits_until_it_is_gone(routers):
+    """A script that starts another server next found the directory in use."""
+    router = routers()
+    with router.connect("alice") as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        assert steer(router, "stop").returncode == DONE
+        router.expect_exit(0, within=1)
+        router.expect_no_process()
+    assert steer(router, "stop").returncode == NOT_RUNNING
+    router.restart()
+    assert router.value("alice", "SELECT n FROM kept") == 1
+
+
+def test_a_second_stop_hurries(routers):
+    """An instance that does not stop held the first one up."""
+    router = routers()
+    router.value("stuck", "SELECT 1")
+    postmaster = router.postmaster("stuck")
+    family = [postmaster, *processes.descendants(postmaster)]
+    os.kill(postmaster, signal.SIGSTOP)
+    results = []
+    first = threading.Thread(target=lambda: results.append(steer(router, "stop", timeout=60).returncode))
+    first.start()
+    assert processes.eventually(lambda: "stopping" in router.log, within=5)
+    assert parsed(router, "stats")["state"] == "stopping"
+    began = time.monotonic()
+    assert steer(router, "stop", timeout=60).returncode == DONE
+    first.join()
+    assert results == [DONE] and time.monotonic() - began < 15
+    assert "stopping in a hurry" in router.log
+    router.expect_exit(0, within=2)
+    router.expect_no_process(family, within=2)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+def test_another_user_is_told_whom_to_be(routers):
+    """"Permission denied" says nothing about what to do."""
+    router = routers()
+    result = subprocess.run(
+        [BINARY, "stats", "--dir", router.directory], user="nobody", env=clean_environment(), cwd="/",
+        capture_output=True, text=True, check=False)
+    owner = pwd.getpwuid(router.directory.stat().st_uid).pw_name
+    assert result.returncode == FAILED and f'"{owner}"' in result.stderr, result.stderr
+
+
+def test_watch(routers):
+    """One line of JSON each time, until it is interrupted or the server is gone."""
+    router = routers()
+    watching = subprocess.Popen(
+        [BINARY, "stats", "--json", "--watch", "100ms", "--dir", router.directory], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=clean_environment(), cwd="/")
+    try:
+        for _ in range(3):
+            assert json.loads(watching.stdout.readline())["port"] == router.port
+        router.stop()
+        assert watching.wait(10) == NOT_RUNNING
+    finally:
+        watching.kill()
+        watching.communicate()
+
+
+def test_watch_on_a_terminal(routers):
+    """It draws over what it drew, and Ctrl-C ends it."""
+    router = routers()
+    with Terminal() as terminal:
+        process = terminal.start(
+            [str(BINARY), "list", "--watch", "--dir", str(router.directory)], env=clean_environment(), cwd="/")
+        terminal.read_until(b"no tenants yet")
+        router.value("alice", "SELECT 1")
+        terminal.read_until(b"alice")
+        terminal.type(b"\x03")
+        assert process.wait(10) == -signal.SIGINT
+
+
+def test_drop_asks(routers):
+    """A name typed in passing deleted a database."""
+    router = routers()
+    router.value("alice", "SELECT 1")
+    with Terminal() as terminal:
+        process = terminal.start(
+            [str(BINARY), "drop", "alice", "--dir", str(router.directory)], env=clean_environment(), cwd="/")
+        terminal.read_until(b"Type its name")
+        terminal.type(b"yes\n")
+        assert process.wait(10) == FAILED
+    assert "alice" in router.tenants()
+
+
+def test_drop(routers):
+    """Stopped, removed, and the next connect finds a new one."""
+    router = routers()
+    router.value("alice", "SELECT 1")
+    result = steer(router, "drop", "alice", "--yes")
+    if "not possible yet" in result.stderr:
+        pytest.skip("this router cannot drop yet")
+    assert (result.returncode, result.stdout) == (DONE, "dropped alice\n")
+    assert "alice" not in router.tenants()
+    again = steer(router, "drop", "alice", "--yes")
+    assert again.returncode == FAILED and "no database" in again.stderr
+
+
+def test_completion_scripts():
+    """Every shell's, with the verbs in it."""
+    for shell in ("bash", "zsh", "fish"):
+        script = command("--generate-completion-script", shell).stdout
+        assert all(verb in script for verb in ("stats", "list", "stop", "drop")), shell
