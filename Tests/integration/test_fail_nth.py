@@ -124,7 +124,7 @@ def held(router):
 @pytest.mark.soak
 def test_every_call_of_a_session(rehearsal):
     """A failure that nobody had thought of ended the server, or left a session, a descriptor or a client hanging."""
-    router, faults = rehearsal("--queue-timeout", "3s")
+    router, faults = rehearsal("--queue-timeout", "3s", "--spares", "0")
     with router.connect("tenant") as connection:
         connection.execute("CREATE TABLE copied (t text)")
     script(router, "tenant")
@@ -210,7 +210,7 @@ class Workshop:
 @pytest.mark.soak
 def test_every_call_of_the_making_of_a_tenant(rehearsal):
     """A first connect that failed half-way left a directory that no later connect could use (row 4)."""
-    router, faults = rehearsal("--idle-timeout", "1ms", "--max-instances", "8")
+    router, faults = rehearsal("--idle-timeout", "1ms", "--max-instances", "8", "--spares", "0")
     workshop = Workshop(router)
     assert workshop.connect() is None
     assert processes.eventually(lambda: not router.postmasters(), 10)
