@@ -7,6 +7,8 @@ PORT ?= 5432
 ARGS ?=
 # How long `make soak` goes on, in minutes.
 MINUTES ?= 10
+# Which of its parts to run, by a regular expression, e.g. make soak ONLY='chaos|fuzz'.
+ONLY ?=
 # Which integration tests to run, e.g. make integration TESTS="-k cancel".
 TESTS ?=
 
@@ -38,10 +40,10 @@ integration: ## Run the black-box tests on the debug program (TESTS= selects)
 	@scripts/build-tests.sh
 	@.venv/bin/python -m pytest Tests/integration $(TESTS)
 
-soak: ## Run the long versions of the tests for MINUTES=10
+soak: ## Run the long versions of the tests for MINUTES=10 or longer (ONLY= selects)
 	@scripts/install.sh test
 	@scripts/build-tests.sh
-	@scripts/soak.sh "$(MINUTES)"
+	@scripts/soak.sh "$(MINUTES)" "$(ONLY)"
 
 lint: ## Check the format of every source file
 	@$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)

@@ -14,44 +14,18 @@ extension Router {
     ) throws(RouterError) -> Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
-        let store = try openStore(configuration, progress: progress)
-        let control: ControlSocket
-        do throws(RouterError) {
-            control = try ControlSocket.prepare(in: store.baseDirectory + "/.routerd")
-        } catch {
-            store.close()
-            throw error
-        }
+        let premises = try Premises.open(configuration, progress: progress)
         do throws(ReactorError) {
             let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
-                configuration, maxClients: maxClients, store: store, reactor: reactor, workers: workers,
-                port: listeners.port, address: listeners.address, socketPath: listeners.unixPath, control: control)
+                configuration, maxClients: maxClients, premises: premises, reactor: reactor, workers: workers,
+                port: listeners.port, address: listeners.address, socketPath: listeners.unixPath)
             try router.open(listeners)
             return router
         } catch {
-            control.remove()
-            store.close()
+            premises.close()
             throw RouterError(.environment, "cannot start: \(error)")
-        }
-    }
-
-    private static func openStore(
-        _ configuration: RouterConfiguration, progress: (String) -> Void
-    ) throws(RouterError) -> ClusterStore {
-        do throws(EmbedError) {
-            let installation = try PostgresInstallation.find(binDirectory: configuration.postgresBinDirectory)
-            let store = try ClusterStore(
-                installation: installation,
-                options: ClusterStoreOptions(
-                    baseDirectory: configuration.baseDirectory, maxConnections: configuration.maxConnections,
-                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed))
-            configuration.logger.info("instances are confined: \(store.confinement)")
-            try store.ensureTemplate(progress: progress)
-            return store
-        } catch {
-            throw RouterError(error)
         }
     }
 
@@ -90,19 +64,22 @@ extension Router {
         for listener in listeners.takeAll() {
             self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
         }
-        controlListener = try reactor.accept(on: try control.listen(), owner: Owner(.listener).raw)
+        controlListener = try reactor.accept(on: try premises.control.listen(), owner: Owner(.listener).raw)
         if !configuration.stopSignals.isEmpty {
             _ = try reactor.watch(signals: configuration.stopSignals, owner: Owner(.signals).raw)
         }
         scheduleHousekeeping()
+        sweep()
+        // The first spares are made before anybody asks.
+        poolActions += pool.timePassed(now: reactor.now)
+        performPoolActions()
     }
 
     /// After the last tick: nothing runs any more.
     mutating func tearDown() {
-        control.remove()
         workers.stop()
         if let socketPath { unsafe unlink(socketPath) }
-        store.close()
+        premises.close()
         log.info("stopped", metadata: ["sessions": "\(totals.sessions)", "instances": "\(totals.instances)"])
     }
 }
@@ -115,6 +92,7 @@ extension PoolLimits {
         maxConnections = configuration.maxConnections
         queueTimeout = configuration.queueTimeout
         idleTimeout = configuration.idleTimeout
+        spares = configuration.effectiveSpares
         // Sessions are told the end by PostgreSQL itself, which knows where a message ends: nothing is gained by
         // waiting for them before it is told.
         drainTimeout = .zero

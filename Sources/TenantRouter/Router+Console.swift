@@ -35,7 +35,7 @@ extension Router {
         case .clients:
             console = ConsoleSession(.looking, token: nil, greeting: greeting(packet))
         case .control:
-            console = ConsoleSession(.everything, token: control.token, greeting: greeting(packet))
+            console = ConsoleSession(.everything, token: premises.control.token, greeting: greeting(packet))
             arm(session, after: configuration.startupTimeout)
         }
         if packet.version != .v3_0 || !packet.unknownOptions.isEmpty {

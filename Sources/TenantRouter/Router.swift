@@ -13,7 +13,7 @@ struct Router: ~Copyable {
     let configuration: RouterConfiguration
     let limits: PoolLimits
     let maxClients: Int
-    let store: ClusterStore
+    let premises: Premises
     let workers: WorkerPool
     let mailbox: Mailbox<Message>
     let log: Logger
@@ -22,14 +22,15 @@ struct Router: ~Copyable {
     let address: String
     /// Where the Unix socket is, to be removed at the end.
     let socketPath: String?
-    let control: ControlSocket
 
     var reactor: Reactor
     var pool: TenantPool
     var sessions: Slab<Session>
     var instances: [InstanceID: Instance] = [:]
-    /// Tenants whose last instance is being tidied up after, each with the instance that waits for it.
-    var retiring: [TenantName: InstanceID?] = [:]
+    /// Tenants whose last instance is being tidied up after, each with what waits for that.
+    var retiring: [TenantName: AfterRetirement] = [:]
+    /// Who waits for a tenant to be removed, for its instance to stop, for a lease that is no session's.
+    var operations = Operations()
     var cancelKeys = CancelKeys()
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
@@ -65,6 +66,13 @@ struct Router: ~Copyable {
         func raise() { raised.store(true, ordering: .releasing) }
     }
 
+    /// What is next for a directory that nobody uses any more.
+    enum AfterRetirement {
+        case rest
+        case prepare(InstanceID)
+        case remove
+    }
+
     /// What the router has done since it started.
     struct Totals {
         var sessions: UInt64 = 0
@@ -74,18 +82,17 @@ struct Router: ~Copyable {
     }
 
     init(
-        _ configuration: RouterConfiguration, maxClients: Int, store: ClusterStore, reactor: consuming Reactor,
-        workers: WorkerPool, port: UInt16, address: String, socketPath: String?, control: ControlSocket
+        _ configuration: RouterConfiguration, maxClients: Int, premises: Premises, reactor: consuming Reactor,
+        workers: WorkerPool, port: UInt16, address: String, socketPath: String?
     ) {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
         self.maxClients = maxClients
-        self.store = store
+        self.premises = premises
         self.workers = workers
         self.port = port
         self.address = address
         self.socketPath = socketPath
-        self.control = control
         self.log = configuration.logger
         self.mailbox = Mailbox(doorbell: reactor.doorbell)
         self.reactor = reactor
@@ -97,6 +104,8 @@ struct Router: ~Copyable {
 // MARK: - The tick
 
 extension Router {
+    var store: ClusterStore { premises.store }
+
     /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next
     /// deadline.
     mutating func run() {

@@ -1,4 +1,5 @@
 import Glibc
+import PostgresEmbed
 import Reactor
 import TenantPool
 import WireProtocol
@@ -70,12 +71,24 @@ public struct RouterControl: ~Copyable {
         }
     }
 
-    /// Removes a tenant whose router does not run.
+    /// Removes a tenant whose router does not run, and waits until its files are gone. The process must not be root:
+    /// what is done is done as the user whose directory it is.
     ///
     /// - Returns: false where there is no such tenant.
     public static func dropWithoutServer(_ name: String, baseDirectory: String) throws(ControlError) -> Bool {
-        throw .failed(
-            "no routerd is running for \(absolute(baseDirectory)), and a tenant cannot be dropped without one yet")
+        do throws(EmbedError) {
+            // Takes the lock: no router begins to serve it meanwhile.
+            let store = try ClusterStore(
+                installation: try PostgresInstallation.find(binDirectory: nil),
+                options: ClusterStoreOptions(baseDirectory: baseDirectory, confinement: .off))
+            defer { store.close() }
+            guard let directory = try? TenantName(name).directoryName else { return false }
+            let wasThere = try store.drop(directoryName: directory)
+            store.sweep { false }
+            return wasThere
+        } catch {
+            throw .failed(RouterError(error).description)
+        }
     }
 
     /// Waits until the router has given up its base directory, which is the last thing that it does.

@@ -65,7 +65,7 @@ extension Router {
     }
 
     /// Instances that run already and belong to nobody yet.
-    var spareCount: Int { 0 }
+    var spareCount: Int { pool.readySpareCount }
 }
 
 extension Router.Lifetime {

@@ -23,13 +23,7 @@ struct Drop: ParsableCommand {
 
     func run() throws {
         if !yes { try confirm() }
-        let wasThere: Bool
-        do throws(ControlError) {
-            wasThere = try drop()
-        } catch {
-            throw Failure(error)
-        }
-        guard wasThere else {
+        guard try drop() else {
             throw Failure.failed(
                 "there is no database \"\(Table.printable(name))\" (routerd list shows those that are)")
         }
@@ -37,14 +31,19 @@ struct Drop: ParsableCommand {
     }
 
     /// Through the running server, or without one.
-    private func drop() throws(ControlError) -> Bool {
-        let directory: String
-        do throws(Failure) { directory = try router.directory } catch { throw .failed(error.description) }
+    private func drop() throws -> Bool {
+        let directory = try router.directory
         do throws(ControlError) {
             var control = try RouterControl.connect(baseDirectory: directory)
             return try control.drop(name)
-        } catch .notRunning {
+        } catch {
+            guard case .notRunning = error else { throw Failure(error) }
+        }
+        if Privileges.isRoot { try Privileges.become(try Privileges.user(serving: directory)) }
+        do throws(ControlError) {
             return try RouterControl.dropWithoutServer(name, baseDirectory: directory)
+        } catch {
+            throw Failure(error)
         }
     }
 
@@ -53,7 +52,7 @@ struct Drop: ParsableCommand {
             throw .usage("drop deletes data for good: say --yes where nobody can be asked")
         }
         let shown = Table.printable(name)
-        Console.ask("This deletes the database \"\(shown)\" and all its data. Type its name to go on: ")
-        guard readLine() == name else { throw .failed("not dropped: that is not its name") }
+        let answer = Console.ask("This deletes the database \"\(shown)\" and all its data. Type its name to go on:")
+        guard answer == name else { throw .failed("not dropped: that is not its name") }
     }
 }

@@ -18,12 +18,13 @@ struct Routerd: ParsableCommand {
             Every option can also be given as an environment variable: --max-instances as ROUTERD_MAX_INSTANCES.
             """,
         version: Version.current,
-        subcommands: [Serve.self, Stats.self, List.self, Stop.self, Drop.self],
+        subcommands: [Serve.self, Stats.self, List.self, Stop.self, Drop.self, Repair.self],
         defaultSubcommand: Serve.self)
 
     /// Exit codes: 0 done, 1 failed, 2 usage, 3 no server is running for that directory.
     static func main() {
         do {
+            try FirstProcess.standAside()
             var command = try parseAsRoot()
             try command.run()
         } catch let failure as Failure {
@@ -68,15 +69,19 @@ struct Failure: Error, CustomStringConvertible {
 
 /// The two standard streams.
 enum Console {
+    /// Asks, and takes the rest of the line for the answer.
+    static func ask(_ question: String) -> String? {
+        write(question + " ", to: STDOUT_FILENO)
+        return readLine()
+    }
+
     static func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
     static func complain(_ text: String) { write("routerd: \(text)\n", to: STDERR_FILENO) }
 
-    /// A question, whose answer is typed on the same line.
-    static func ask(_ question: String) { write(question, to: STDOUT_FILENO) }
-
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
+    /// Somebody is there to be asked.
     static var canAsk: Bool { isTerminal && isatty(STDIN_FILENO) == 1 }
 
     /// In place of what the terminal shows (ECMA-48: cursor home, then erase to the end of each line and of the screen,

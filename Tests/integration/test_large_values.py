@@ -1,5 +1,6 @@
 """Values far larger than any buffer, with readers slower than their writers."""
 
+import contextlib
 import hashlib
 import socket
 import threading
@@ -24,9 +25,9 @@ def bounded_memory(router):
     assert most < MEMORY_LIMIT, f"routerd took {most / MEBIBYTE:.0f} MiB"
 
 
-def test_64_mb_in_and_out_while_others_are_served(router, name):
-    """A large value held the event loop until its last byte, and every other session with it."""
-    value = (b"0123456789abcdef" * (LARGE // 16))[:LARGE]
+@contextlib.contextmanager
+def others_are_served(router, name):
+    """Another session asks all the time, and is answered."""
     slowest = [0.0]
     done = threading.Event()
 
@@ -38,19 +39,26 @@ def test_64_mb_in_and_out_while_others_are_served(router, name):
                 slowest[0] = max(slowest[0], time.monotonic() - began)
                 time.sleep(0.005)
 
+    meanwhile = threading.Thread(target=ask_meanwhile)
+    meanwhile.start()
+    try:
+        yield
+    finally:
+        done.set()
+        meanwhile.join()
+    assert 0 < slowest[0] < 1.0, f"the other session waited {slowest[0]:.2f} s"
+
+
+def test_64_mb_in_and_out_while_others_are_served(router, name):
+    """A large value held the event loop until its last byte, and every other session with it."""
+    value = (b"0123456789abcdef" * (LARGE // 16))[:LARGE]
     with router.connect(name) as connection:
         connection.execute("CREATE TABLE large (value bytea)")
         connection.execute("ALTER TABLE large ALTER value SET STORAGE EXTERNAL")
-        meanwhile = threading.Thread(target=ask_meanwhile)
-        meanwhile.start()
-        try:
+        with others_are_served(router, name):
             connection.execute("INSERT INTO large VALUES (%b)", (value,))
             returned = connection.execute("SELECT value FROM large", binary=True).fetchone()[0]
-        finally:
-            done.set()
-            meanwhile.join()
     assert hashlib.sha256(returned).digest() == hashlib.sha256(value).digest()
-    assert slowest[0] < 1.0, f"the other session waited {slowest[0]:.2f} s"
 
 
 def test_64_mb_to_a_slow_reader(router, name):
@@ -90,6 +98,39 @@ def test_64_mb_both_ways_at_once(router, name):
             assert len(value) == size and value.startswith(f"{index:08d}")
         writer.join()
         assert not failures
+
+
+def test_one_row_of_64_mb_each_way_with_a_slow_reader(router, name):
+    """Messages above 300 KB deadlocked where the answer to one met the next: here each is as long as they come, the
+    next is on its way while nobody reads the last, and what the router holds of both is a few buffers."""
+    with router.wire(timeout=60, receive_buffer=65536) as connection:
+        connection.startup("alice", name)
+        writer = threading.Thread(target=lambda: [
+            connection.send(wire.extended_query("SELECT $1::text", letter * LARGE)) for letter in ("a", "b")])
+        before = processes.memory(router.pid, "VmRSS")
+        writer.start()
+        with others_are_served(router, name):
+            for letter in (b"a", b"b"):
+                [(_, row)] = [message for message in slowly(connection) if message[0] == b"D"]
+                assert row[6:] == letter * LARGE
+                grown = processes.memory(router.pid, "VmRSS") - before
+                assert grown < 8 * MEBIBYTE, f"{grown / MEBIBYTE:.0f} MiB more"
+        writer.join()
+
+
+def slowly(connection):
+    """The messages up to ReadyForQuery; the first megabyte of each takes half a second."""
+    while True:
+        header = connection.exactly(5)
+        left, parts = int.from_bytes(header[1:], "big") - 4, []
+        while left:
+            parts.append(connection.exactly(min(left, 65536)))
+            left -= len(parts[-1])
+            if len(parts) < 16 and left:
+                time.sleep(0.03)
+        if header[:1] == b"Z":
+            return
+        yield header[:1], b"".join(parts)
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_result(router, name):

@@ -1,0 +1,82 @@
+import PostgresEmbed
+
+/// What a router occupies on the file system: its base directory, locked, and the socket it is steered by.
+struct Premises {
+    let store: ClusterStore
+    let control: ControlSocket
+    /// The base directory, if it is to be gone afterwards.
+    private let memory: MemoryDirectory?
+
+    /// Opens everything or leaves nothing behind.
+    ///
+    /// - Parameter progress: told what takes long.
+    static func open(
+        _ configuration: RouterConfiguration, progress: (String) -> Void
+    ) throws(RouterError) -> Premises {
+        let memory = try openMemory(configuration)
+        do throws(RouterError) {
+            let store = try openStore(configuration, in: memory?.path ?? configuration.baseDirectory)
+            do throws(RouterError) {
+                try makeTemplate(store, progress: progress)
+                let control = try ControlSocket.prepare(in: store.baseDirectory + "/.routerd")
+                return Premises(store: store, control: control, memory: memory)
+            } catch {
+                store.close()
+                throw error
+            }
+        } catch {
+            memory?.remove()
+            throw error
+        }
+    }
+
+    /// Gives everything up. Nobody uses it any more.
+    func close() {
+        control.remove()
+        store.close()
+        memory?.remove()
+    }
+
+    private static func openMemory(_ configuration: RouterConfiguration) throws(RouterError) -> MemoryDirectory? {
+        guard configuration.storage == .memory else { return nil }
+        do throws(EmbedError) {
+            let memory = try MemoryDirectory.make()
+            configuration.logger.warning(
+                "everything is kept in memory (\(memory.path), \(memory.freeBytes >> 20) MB free) and is gone when this program ends"
+            )
+            return memory
+        } catch {
+            throw RouterError(
+                .environment, "--memory needs a file system in memory (tmpfs), and there is none: \(error.message)")
+        }
+    }
+
+    private static func openStore(
+        _ configuration: RouterConfiguration, in directory: String
+    ) throws(RouterError) -> ClusterStore {
+        do throws(EmbedError) {
+            let installation = try PostgresInstallation.find(binDirectory: configuration.postgresBinDirectory)
+            let store = try ClusterStore(
+                installation: installation,
+                options: ClusterStoreOptions(
+                    baseDirectory: directory, maxConnections: configuration.maxConnections,
+                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed,
+                    tenantNetwork: configuration.tenantNetwork ? .allowed : .denied,
+                    durability: configuration.storage == .memory ? .none : .full,
+                    settings: configuration.settings.map { ($0.name, $0.value) }))
+            configuration.logger.info("instances are confined: \(store.confinement)")
+            for finding in store.findings { configuration.logger.warning("\(finding)") }
+            return store
+        } catch {
+            throw RouterError(error)
+        }
+    }
+
+    private static func makeTemplate(_ store: ClusterStore, progress: (String) -> Void) throws(RouterError) {
+        do throws(EmbedError) {
+            try store.ensureTemplate(progress: progress)
+        } catch {
+            throw RouterError(error)
+        }
+    }
+}
