@@ -11,11 +11,13 @@ struct ControlConnection: ~Copyable {
         case ended
         case unreadable
 
-        var controlError: ControlError {
+        /// - Parameter gone: what it means that the router closed the connection, which it does when it stops.
+        func controlError(ifGone gone: ControlError) -> ControlError {
             switch self {
+            case .system(let errno) where [EPIPE, ECONNRESET].contains(errno.code): gone
             case .system(let errno): .failed("the connection to the router broke: \(errno)")
             case .refused(let error): .failed([error.message, error.hint].compactMap(\.self).joined(separator: "; "))
-            case .ended: .failed("the router has closed the connection: it is being stopped")
+            case .ended: gone
             case .unreadable: .failed("the router's answer makes no sense: is it of another version?")
             }
         }

@@ -13,18 +13,17 @@ import WireProtocol
 /// ```
 public struct RouterControl: ~Copyable {
     private var connection: ControlConnection
-    private let privateDirectory: String
+    private let baseDirectory: String
 
     /// Connects to the router that serves this directory.
     ///
     /// - Throws: `notRunning` where none does, `denied` to a user who may not steer it.
     public static func connect(baseDirectory: String) throws(ControlError) -> RouterControl {
         let directory = absolute(baseDirectory)
-        let privateDirectory = directory + "/.routerd"
         let token: String
         var connection: ControlConnection
         do throws(Errno) {
-            let place = try ControlPlace(privateDirectory)
+            let place = try ControlPlace(directory + "/.routerd")
             token = try place.readToken()
             connection = ControlConnection(try ControlConnection.open(place.socketPath))
         } catch {
@@ -33,9 +32,9 @@ public struct RouterControl: ~Copyable {
         do throws(ControlConnection.Failure) {
             try connection.start(token: token)
         } catch {
-            throw error.controlError
+            throw error.controlError(ifGone: .notRunning(baseDirectory: directory))
         }
-        return RouterControl(connection: connection, privateDirectory: privateDirectory)
+        return RouterControl(connection: connection, baseDirectory: directory)
     }
 
     /// What the router is doing.
@@ -68,7 +67,7 @@ public struct RouterControl: ~Copyable {
             return true
         } catch {
             if case .refused(let message) = error, message.sqlState == .invalidCatalogName { return false }
-            throw error.controlError
+            throw error.controlError(ifGone: .failed("the router was stopped before it answered"))
         }
     }
 
@@ -102,7 +101,7 @@ public struct RouterControl: ~Copyable {
     private static let lockPause: UInt32 = 10_000
 
     private func isLocked() -> Bool {
-        let file = unsafe open(privateDirectory + "/lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        let file = unsafe open(baseDirectory + "/.routerd/lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard file >= 0 else { return false }
         defer { close(file) }
         return flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
@@ -112,7 +111,7 @@ public struct RouterControl: ~Copyable {
         do throws(ControlConnection.Failure) {
             return try connection.query(text)
         } catch {
-            throw error.controlError
+            throw error.controlError(ifGone: .notRunning(baseDirectory: baseDirectory))
         }
     }
 

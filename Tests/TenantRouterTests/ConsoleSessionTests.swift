@@ -147,7 +147,7 @@ import WireProtocol
         var talk = Talk()
         talk.answer = { _ in .success(.rows([[.text("1")], [.text("2")], [.text("3")]])) }
         _ = talk.hear(Self.parse("SHOW VERSION") + Self.bind())
-        #expect(talk.hear(Self.execute(rows: 2) + frame("H")) == "12DDs")
+        #expect(talk.hear(Self.execute(rows: 2) + frame("H")) == "DDs")
         #expect(talk.hear(Self.execute(rows: 2) + Self.sync) == "DCZ")
         #expect(talk.commands.count == 1, "asked once")
     }
@@ -248,7 +248,7 @@ import WireProtocol
 
     @Test func nothingThatAClientSaysDoesHarm() {
         var chance = Chance()
-        for _ in 0..<3000 {
+        for _ in 0..<500 {
             var talk = Talk(.looking)
             _ = talk.hear(chance.mutation(of: Self.script))
             #expect(!talk.commands.contains { !ConsoleAccess.looking.permits($0) }, "seed \(chance.seed)")

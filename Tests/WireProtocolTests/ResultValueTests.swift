@@ -97,7 +97,7 @@ import Testing
             #expect(FrontendMessage(Frame(bytes: bytes + [0])) == nil)
         }
         var chance = Chance()
-        for _ in 0..<3000 {
+        for _ in 0..<1000 {
             guard let (bytes, _) = Self.samples.randomElement(using: &chance) else { continue }
             let mutated = chance.mutation(of: bytes)
             if mutated.count >= 5 { _ = FrontendMessage(Frame(bytes: mutated)) }

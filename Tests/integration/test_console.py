@@ -1,6 +1,7 @@
 """The router's console: the databases `routerd` and `pgbouncer` on the port, and the control socket."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 import processes
 import wire
-from router import IS_ROOT, postgres_program, temporary_directory
+from router import IS_ROOT, Router, command, postgres_program, temporary_directory
 
 TOPICS = ["HELP", "VERSION", "ROUTER", "TENANTS", "INSTANCES", "CLIENTS", "SERVERS", "QUEUE", "POOLS", "DATABASES",
           "USERS", "LISTS", "CONFIG", "STATE"]
@@ -23,20 +24,27 @@ CHANGES = ["DROP nobody", "HIBERNATE nobody", "WAKE nobody", "KILL_CLIENT 999999
 
 
 @pytest.fixture(scope="module")
-def router(request):
+def router():
     """With a Unix socket of its own, which is no control socket."""
-    from router import Router
     directory = temporary_directory()
-    router = Router("--socket-dir", directory).start()
-    router.socket_directory = directory
+    yield from shared(Router("--socket-dir", directory))
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """One session for each tenant, and few clients."""
+    yield from shared(Router("--max-connections", "1", "--max-clients", "3"))
+
+
+def shared(router):
     try:
-        yield router
+        yield router.start()
         router.stop()
         router.expect_no_process()
     finally:
         left = router.discard()
         router.remove_logs()
-        shutil.rmtree(directory)
     assert not left
 
 
@@ -70,9 +78,9 @@ def rows(connection, text):
 def test_psql_shows_everything(router, database):
     """The console speaks to psql as any server does, with as many rows as it says."""
     router.value("tenant", "SELECT 1")
-    for topic in TOPICS:
-        result = router.run(postgres_program("psql"), "-c", f"SHOW {topic}", database=database)
-        assert re.search(r"\(\d+ rows?\)", result.stdout), result.stdout
+    asked = [part for topic in TOPICS for part in ("-c", f"SHOW {topic}")]
+    result = router.run(postgres_program("psql"), *asked, database=database)
+    assert len(re.findall(r"\(\d+ rows?\)", result.stdout)) == len(TOPICS), result.stdout
     shown = router.run(postgres_program("psql"), "-Atc", "SHOW VERSION; SHOW STATE", database=database).stdout
     assert re.match(r"routerd [\d.]+ \(PostgreSQL \d+\.\d+\)\nstate\|serving\n", shown)
     assert database not in router.tenants()
@@ -91,6 +99,7 @@ def test_psycopg_with_both_formats(router, binary):
     """The extended protocol, with columns of their own types."""
     router.value("typed", "SELECT 1")
     with control(router) as connection:
+        assert processes.eventually(lambda: not rows(connection, "SHOW SERVERS"), within=5)
         with connection.cursor(binary=binary) as cursor:
             (row,) = [row for row in cursor.execute("SHOW TENANTS", prepare=True).fetchall() if row[0] == "typed"]
             assert row[1] == "ready" and row[2:5] == (0, 0, False) and row[5] == router.postmaster("typed")
@@ -145,7 +154,7 @@ def test_what_is_no_command(router):
 @pytest.mark.parametrize("way", ["tcp", "socket"])
 def test_who_may_only_look(router, way, command):
     """Anybody who can connect could have stopped the router."""
-    host = {"tcp": router.host, "socket": str(router.socket_directory)}[way]
+    host = {"tcp": router.host, "socket": router.arguments[1]}[way]
     with looking(router, host=host) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as error:
             connection.execute(command)
@@ -158,7 +167,7 @@ def test_who_may_only_look(router, way, command):
 @pytest.mark.parametrize("password", ["", "guess", "0" * 64])
 def test_a_wrong_token(router, password):
     """The control socket is reachable for every process of the same user, tenants' instances among them."""
-    with pytest.raises(psycopg.OperationalError, match="token"):
+    with pytest.raises(psycopg.OperationalError, match="token|no password"):
         control(router, password=password)
     with wire.Connection(str(private(router) / ".s.PGSQL.5432")) as connection:
         connection.send(wire.startup_packet("admin", "routerd"))
@@ -200,6 +209,7 @@ def test_each_run_has_a_token_of_its_own(routers):
     router.kill()
     assert (private(router) / ".s.PGSQL.5432").exists()
     router.expect_no_process(within=3)
+    assert command("stats", "--dir", router.directory).returncode == 3
     router.restart()
     assert token(router) != first
     with control(router) as connection:
@@ -215,7 +225,6 @@ def test_a_long_path(routers):
     router = routers.prepared()
     router.directory = router.home / ("long" * 20) / ("path" * 20)
     router.start()
-    from router import command
     result = command("stats", "--dir", router.directory, "--json")
     assert result.returncode == 0, result.stderr
     assert f'"port" : {router.port}' in result.stdout
@@ -268,7 +277,7 @@ def test_the_console_is_for_this_machine(routers):
 
 
 def test_listing_wakes_nobody(routers):
-    """A GUI's list of databases started all of them."""
+    """A GUI's list of databases started all of them. What a killed server left behind is none that could be asked."""
     router = routers()
     for tenant in ("one", "two", "three words"):
         router.value(tenant, "SELECT 1")
@@ -276,15 +285,19 @@ def test_listing_wakes_nobody(routers):
     router.restart()
     with looking(router) as connection:
         tenants = rows(connection, "SHOW TENANTS")
+    listed = json.loads(command("list", "--json", "--dir", router.directory).stdout)
+    assert [(tenant["dbName"], tenant["state"], tenant["locked"], tenant["queueLength"]) for tenant in listed] == [
+        (name, "cold", False, 0) for name in ("one", "three words", "two")]
+    assert "processID" not in listed[0]
     assert [(tenant["name"], tenant["state"]) for tenant in tenants] == [
         ("one", "cold"), ("three words", "cold"), ("two", "cold")]
     assert all(abs(tenant["since"].timestamp() - time.time()) < 60 for tenant in tenants)
     assert router.postmasters() == []
 
 
-def test_clients_queue_and_kill(routers):
+def test_clients_queue_and_kill(narrow):
     """Who is connected, who waits for what, and one session that has to go."""
-    router = routers("--max-connections", "1")
+    router = narrow
     held = router.connect("tenant", user="holder", application_name="holding")
     waiting = router.wire()
     waiting.send(wire.startup_packet("patient", "tenant"))
@@ -302,7 +315,7 @@ def test_clients_queue_and_kill(routers):
         assert (pool["cl_active"], pool["cl_waiting"], pool["sv_active"]) == (1, 0, 1)
         (server,) = rows(console, "SHOW SERVERS")
         assert server["link"] == clients["holder"]["id"]
-        (instance,) = rows(console, "SHOW INSTANCES")
+        (instance,) = [instance for instance in rows(console, "SHOW INSTANCES") if instance["name"] == "tenant"]
         assert instance["locked"] is True and instance["waiting"] == 1
 
         console.execute(f"KILL_CLIENT {clients['holder']['id']}")
@@ -316,9 +329,9 @@ def test_clients_queue_and_kill(routers):
     assert re.search(r"info console: kill client \d+ address=\S*uid=\d+\S* .*user=admin", router.log)
 
 
-def test_a_killed_client_that_waits_is_told(routers):
+def test_a_killed_client_that_waits_is_told(narrow):
     """Closed without a word, it looked like a crash."""
-    router = routers("--max-connections", "1")
+    router = narrow
     with router.connect("tenant"), router.wire() as waiting, control(router) as console:
         waiting.send(wire.startup_packet("patient", "tenant"))
         (queued,) = processes.eventually(lambda: rows(console, "SHOW QUEUE"), within=5)
@@ -371,15 +384,15 @@ def test_shutdown(routers):
     assert "stopped" in router.log.splitlines()[-1]
 
 
-def test_a_full_router_can_be_asked(routers):
+def test_a_full_router_can_be_asked(narrow):
     """The moment at which one has to look is the moment at which nobody is let in."""
-    router = routers("--max-clients", "2")
-    with router.connect("tenant"), router.connect("tenant"):
-        with router.wire() as third:
-            assert third.startup("alice", "tenant").errors[0].sqlstate == "53300"
+    router = narrow
+    with router.connect("a"), router.connect("b"), router.connect("c"):
+        with router.wire() as fourth:
+            assert fourth.startup("alice", "d").errors[0].sqlstate == "53300"
         with control(router) as console:
-            assert [client["state"] for client in rows(console, "SHOW CLIENTS") if client["database"] == "tenant"] == [
-                "active", "active"]
+            states = {client["database"]: client["state"] for client in rows(console, "SHOW CLIENTS")}
+            assert (states["a"], states["b"], states["c"]) == ("active",) * 3
         with looking(router) as console:
             assert console.execute("SHOW VERSION").fetchone()
 
@@ -391,8 +404,8 @@ def test_a_console_that_does_not_read(router):
         before = processes.memory(router.pid, "VmRSS")
         connection.socket.settimeout(1)
         try:
-            for _ in range(4000):
-                connection.send(wire.query_message("SHOW HELP;" * 100))
+            for _ in range(1000):
+                connection.send(wire.query_message("SHOW HELP;" * 30))
         except TimeoutError:
             pass
         assert processes.memory(router.pid, "VmRSS") - before < 32 << 20
@@ -400,25 +413,24 @@ def test_a_console_that_does_not_read(router):
             assert other.execute("SHOW VERSION").fetchone()
 
 
-def test_a_hundred_listings_a_second_beside_load(routers):
+def test_a_hundred_listings_a_second_beside_load(router):
     """Monitoring raised everyone's latency."""
-    router = routers()
     with router.connect("load", user="postgres") as connection:
         connection.execute("CREATE TABLE warm (n int)")
     script = router.home / "select.sql"
     script.write_text("SELECT 1;\n")
     load = subprocess.Popen(
         [postgres_program("pgbench"), "-n", "-h", router.host, "-p", str(router.port), "-U", "postgres", "-c", "4",
-         "-T", "4", "-f", str(script), "load"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+         "-T", "2", "-f", str(script), "load"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         with looking(router) as console:
             began, slowest = time.monotonic(), 0
-            for index in range(200):
+            for index in range(150):
                 time.sleep(max(0, began + index / 100 - time.monotonic()))
                 asked = time.monotonic()
-                assert len(console.execute("SHOW TENANTS").fetchall()) == 1
+                assert ("load", "ready") in [row[:2] for row in console.execute("SHOW TENANTS").fetchall()]
                 slowest = max(slowest, time.monotonic() - asked)
-            assert time.monotonic() - began < 4, "fewer than 50 a second"
+            assert time.monotonic() - began < 3, "fewer than 50 a second"
             assert slowest < 1
     finally:
         output, _ = load.communicate(timeout=20)
