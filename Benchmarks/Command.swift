@@ -9,18 +9,18 @@ struct Command: ParsableCommand {
         commandName: "Benchmarks",
         abstract: "Measures routerd beside PostgreSQL itself, PgBouncer, and a bare forwarder in C.",
         discussion: """
-            Everything is started here, on free ports of the loopback interface and in a directory under /tmp, and \
-            ended and removed afterwards. Progress goes to standard error, the table to standard output.
+            Everything is started here, on free ports of the loopback interface and in a directory of its own, and \
+            ended and removed afterwards. Progress goes to standard error, the tables to standard output.
             """)
 
     @Argument(help: "What to measure: \(Subject.names).")
-    var subjects: [Subject] = [.routing]
+    var subjects: [Subject] = Subject.allCases
 
     @Option(help: "Measurements of each kind; the peers take turns within each round.")
-    var rounds = 5
+    var rounds = 3
 
     @Option(help: "Seconds per measurement.")
-    var seconds = 5
+    var seconds = 3
 
     @Option(help: "Numbers of concurrent clients, separated by commas.")
     var clients = List<Int>([8, 32])
@@ -34,6 +34,21 @@ struct Command: ParsableCommand {
     @Option(help: "pgbench's scale: 100,000 rows, 15 MB, each.")
     var scale = 10
 
+    @Option(help: "tenants: first connects and wakes of each kind.")
+    var samples = 30
+
+    @Option(help: "tenants: new names that connect at once.")
+    var burst = 100
+
+    @Option(help: "tenants: idle instances that are measured.")
+    var live = 30
+
+    @Option(help: "tenants: directories that only look like tenants'.")
+    var directories = 10_000
+
+    @Option(name: .customLong("dir"), help: "Where this program makes its own directory, on disk.")
+    var parentDirectory = "/tmp"
+
     @Option(name: .customLong("routerd"), help: "The routerd to measure (default: built here, release).")
     var routerdPath: String?
 
@@ -44,8 +59,8 @@ struct Command: ParsableCommand {
     var jsonPath: String?
 
     func validate() throws {
-        guard rounds > 0, seconds > 0, scale > 0 else {
-            throw ValidationError("--rounds, --seconds and --scale start at 1.")
+        guard [rounds, seconds, scale, samples, burst, live].allSatisfy({ $0 > 0 }), directories >= 0 else {
+            throw ValidationError("Numbers start at 1.")
         }
         guard clients.elements.allSatisfy({ (1...1_000).contains($0) }) else {
             throw ValidationError("--clients are numbers from 1 to 1000.")
@@ -69,26 +84,40 @@ struct Command: ParsableCommand {
         let progress = Progress()
         let tools = try Tools(postgresBinDirectory: postgresBinDirectory, for: peers.elements)
         let routerd = peers.elements.contains(.routerd) ? try routerdExecutable(progress) : nil
-        let directory = try WorkDirectory(owner: tools.account)
+        let parent = URL(filePath: parentDirectory).absoluteURL.resolvingSymlinksInPath().path
+        let directory = try WorkDirectory(in: parent, owner: tools.account)
         defer { directory.remove() }
 
         let lineup = Lineup(tools: tools, directory: directory, clients: clients.elements.max() ?? 1)
         defer { lineup.stop(progress) }
-        try lineup.start(peers.elements, routerd: routerd, scale: scale, progress: progress)
+        let program = try routerd.map { path throws(Failure) in
+            try RouterProgram(path: path, tools: tools, directory: directory)
+        }
+        try lineup.start(
+            peers.elements, program: program, scale: subjects.contains(where: \.needsTables) ? scale : nil,
+            progress: progress)
 
-        var report = Report(
-            machine: try Machine(tools: tools, peers: peers.elements), settingDifferences: lineup.settingDifferences)
+        var report = Report(machine: try Machine(tools: tools, peers: peers.elements))
+        report.settingDifferences = lineup.settingDifferences
+        let stage = Stage(
+            tools: tools, directory: directory, progress: progress, program: program, lineup: lineup)
         for subject in Subject.allCases where subjects.contains(subject) {
-            switch subject {
-            case .routing:
-                let routing = Routing(
-                    rounds: rounds, seconds: seconds, clients: clients.elements, modes: modes.elements, scale: scale)
-                report.routing = try routing.run(lineup, progress: progress)
-            }
+            report.add(try measure(subject, on: stage), of: subject)
         }
         progress.clear()
         print(report.text)
         if let jsonPath { try report.write(to: jsonPath) }
+    }
+
+    private func measure(_ subject: Subject, on stage: Stage) throws(Failure) -> any SubjectReport {
+        switch subject {
+        case .tenants:
+            try Tenants(samples: samples, burst: burst, live: live, lookalikes: directories, stage: stage).run()
+        case .routing:
+            try Routing(
+                rounds: rounds, seconds: seconds, clients: clients.elements, modes: modes.elements, scale: scale
+            ).run(stage.lineup, progress: stage.progress)
+        }
     }
 
     /// An absolute path: programs are started in another directory.
@@ -101,6 +130,15 @@ struct Command: ParsableCommand {
 /// What can be measured.
 enum Subject: String, CaseIterable, ExpressibleByArgument {
     case routing
+    case tenants
+
+    /// Whether it is about pgbench's tables.
+    var needsTables: Bool {
+        switch self {
+        case .routing: true
+        case .tenants: false
+        }
+    }
 
     static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
 }

@@ -1,7 +1,7 @@
 import Foundation
 
 /// The samples of a routing run, and what they come down to.
-struct RoutingReport: Codable {
+struct RoutingReport: SubjectReport {
     let rounds: Int
     let seconds: Int
     let scale: Int
@@ -85,20 +85,24 @@ struct RoutingReport: Codable {
 
     // MARK: For people
 
-    var text: String {
-        modes.map { table(of: $0) }.joined(separator: "\n\n") + "\n\n"
-            + """
-            tps: transactions per second, median of \(rounds) rounds of \(seconds) s, ± half the range. CPU: of the \
-            proxy alone, µs per
-            transaction, user + system. Ratios: medians of the rounds' own ratios (pgb: PgBouncer, fwd: forwarder).
-            """
+    var sections: [Section] {
+        modes.map { mode in
+            Section(
+                title: "routing: pgbench select-only, \(mode.rawValue), scale \(scale)", table: table(of: mode),
+                notes: [
+                    "tps: transactions per second, median of \(rounds) rounds of \(seconds) s, ± half the range.",
+                    "CPU: of the proxy alone, µs per transaction, user + system.",
+                    "Ratios: medians of the rounds' own ratios (pgb: PgBouncer, fwd: forwarder).",
+                ])
+        }
     }
 
-    private func table(of mode: QueryMode) -> String {
-        var table = Table([
-            "clients", "peer", "tps", "±", "latency ms", "CPU µs", "±", "user", "system", "tps/direct",
-            "tps/pgb", "CPU/pgb", "CPU/fwd",
-        ])
+    private func table(of mode: QueryMode) -> Table {
+        var table = Table(
+            [
+                "clients", "peer", "tps", "±", "latency ms", "CPU µs", "±", "user", "system", "tps/direct",
+                "tps/pgb", "CPU/pgb", "CPU/fwd",
+            ], names: [1])
         for clients in self.clients {
             for row in summaries where row.mode == mode && row.clients == clients {
                 table.append([
@@ -111,16 +115,6 @@ struct RoutingReport: Codable {
                 ])
             }
         }
-        return "routing: pgbench select-only, \(mode.rawValue), scale \(scale)\n\n" + table.text
-    }
-
-    private func fixed(_ value: Double?, _ digits: Int) -> String {
-        guard let value else { return "" }
-        return value.formatted(.number.precision(.fractionLength(digits)).locale(Locale(identifier: "en_US_POSIX")))
-    }
-
-    private func percent(_ part: Double?) -> String {
-        guard let part else { return "" }
-        return fixed(part * 100, 1) + "%"
+        return table
     }
 }
