@@ -22,11 +22,15 @@ struct Command: ParsableCommand {
     @Option(help: "Seconds per measurement.")
     var seconds = 3
 
-    @Option(help: "Numbers of concurrent clients, separated by commas.")
+    @Option(help: "routing: numbers of concurrent clients, separated by commas.")
     var clients = List<Int>([8, 32])
 
-    @Option(name: .customLong("protocol"), help: "pgbench query modes, separated by commas: \(QueryMode.names).")
+    @Option(
+        name: .customLong("protocol"), help: "routing: pgbench's query modes, separated by commas: \(QueryMode.names).")
     var modes = List<QueryMode>([.prepared])
+
+    @Option(name: .customLong("script"), help: "routing: pgbench's scripts, separated by commas: \(Script.names).")
+    var scripts = List<Script>([.select])
 
     @Option(help: "Peers, separated by commas: \(Peer.Kind.names).")
     var peers = List<Peer.Kind>(Peer.Kind.allCases)
@@ -46,6 +50,15 @@ struct Command: ParsableCommand {
     @Option(help: "tenants: directories that only look like tenants'.")
     var directories = 10_000
 
+    @Option(help: "idle: established sessions.")
+    var sessions = 1_000
+
+    @Option(help: "idle: tenants that these are spread over.")
+    var tenants = 50
+
+    @Option(help: "idle: connections that never send a startup packet.")
+    var silent = 8_000
+
     @Option(name: .customLong("dir"), help: "Where this program makes its own directory, on disk.")
     var parentDirectory = "/tmp"
 
@@ -59,7 +72,9 @@ struct Command: ParsableCommand {
     var jsonPath: String?
 
     func validate() throws {
-        guard [rounds, seconds, scale, samples, burst, live].allSatisfy({ $0 > 0 }), directories >= 0 else {
+        guard [rounds, seconds, scale, samples, burst, live, sessions, tenants, silent].allSatisfy({ $0 > 0 }),
+            directories >= 0
+        else {
             throw ValidationError("Numbers start at 1.")
         }
         guard clients.elements.allSatisfy({ (1...1_000).contains($0) }) else {
@@ -81,6 +96,7 @@ struct Command: ParsableCommand {
     }
 
     private func measure() throws(Failure) {
+        DescriptorLimit.raise()
         let progress = Progress()
         let tools = try Tools(postgresBinDirectory: postgresBinDirectory, for: peers.elements)
         let routerd = peers.elements.contains(.routerd) ? try routerdExecutable(progress) : nil
@@ -88,7 +104,8 @@ struct Command: ParsableCommand {
         let directory = try WorkDirectory(in: parent, owner: tools.account)
         defer { directory.remove() }
 
-        let lineup = Lineup(tools: tools, directory: directory, clients: clients.elements.max() ?? 1)
+        // The other subjects have up to 8 clients.
+        let lineup = Lineup(tools: tools, directory: directory, clients: max(8, clients.elements.max() ?? 1))
         defer { lineup.stop(progress) }
         let program = try routerd.map { path throws(Failure) in
             try RouterProgram(path: path, tools: tools, directory: directory)
@@ -115,8 +132,19 @@ struct Command: ParsableCommand {
             try Tenants(samples: samples, burst: burst, live: live, lookalikes: directories, stage: stage).run()
         case .routing:
             try Routing(
-                rounds: rounds, seconds: seconds, clients: clients.elements, modes: modes.elements, scale: scale
-            ).run(stage.lineup, progress: stage.progress)
+                rounds: rounds, seconds: seconds, scripts: scripts.elements, clients: clients.elements,
+                modes: modes.elements, scale: scale, stage: stage
+            ).run()
+        case .latency:
+            try Latency(rounds: rounds, seconds: seconds, scale: scale, stage: stage).run()
+        case .reconnect:
+            try Reconnect(rounds: rounds, seconds: seconds, stage: stage).run()
+        case .bulk:
+            try Bulk(rounds: rounds, stage: stage).run()
+        case .idle:
+            try Idle(sessions: sessions, tenants: tenants, silent: silent, stage: stage).run()
+        case .scaling:
+            try Scaling(rounds: rounds, seconds: seconds, stage: stage).run()
         }
     }
 
@@ -129,14 +157,13 @@ struct Command: ParsableCommand {
 
 /// What can be measured.
 enum Subject: String, CaseIterable, ExpressibleByArgument {
-    case routing
-    case tenants
+    case routing, latency, reconnect, bulk, tenants, idle, scaling
 
-    /// Whether it is about pgbench's tables.
+    /// Whether it asks for pgbench's tables.
     var needsTables: Bool {
         switch self {
-        case .routing: true
-        case .tenants: false
+        case .routing, .latency, .reconnect: true
+        case .bulk, .tenants, .idle, .scaling: false
         }
     }
 

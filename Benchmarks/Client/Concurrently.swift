@@ -1,11 +1,12 @@
 import Foundation
 import Synchronization
 
-/// Runs `work` `count` times at once, in a thread each, and waits for all of them.
+/// Runs `work` `count` times at once, in a thread each, and waits for all of them; `meanwhile` runs in this one.
 ///
 /// - Returns: what each brought, in the order of their numbers.
 func concurrently<Value: Sendable>(
-    _ count: Int, _ work: @Sendable @escaping (Int) throws(Failure) -> Value
+    _ count: Int, _ work: @Sendable @escaping (Int) throws(Failure) -> Value,
+    meanwhile: () -> Void = {}
 ) -> [Result<Value, Failure>] {
     let outcomes = Outcomes<Value>(count)
     for index in 0..<count {
@@ -20,6 +21,7 @@ func concurrently<Value: Sendable>(
         thread.stackSize = 256 << 10
         thread.start()
     }
+    meanwhile()
     return outcomes.wait()
 }
 

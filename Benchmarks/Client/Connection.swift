@@ -63,6 +63,12 @@ final class Connection {
         }
     }
 
+    /// Whether the other side has neither closed it nor sent anything that was not received.
+    var isOpenAndQuiet: Bool {
+        var byte: UInt8 = 0
+        return unsafe recv(descriptor, &byte, 1, CInt(MSG_DONTWAIT) | CInt(MSG_PEEK)) < 0 && errno == EAGAIN
+    }
+
     private static func set<Value: BitwiseCopyable>(
         _ option: CInt, of level: CInt, to value: Value, on descriptor: CInt
     ) {

@@ -2,7 +2,7 @@
 /// time it (PostgreSQL's manual, "Frontend/Backend Protocol"). Each call sends all it has to say and waits for
 /// ReadyForQuery.
 final class WireClient {
-    private let connection: Connection
+    let connection: Connection
     /// What was received and not looked at yet is `buffer[start..<end]`.
     private var buffer = [UInt8](repeating: 0, count: 8_192)
     private var start = 0

@@ -13,7 +13,6 @@ enum Chart {
     }
 
     struct Curve {
-        let label: String
         let peer: Peer.Kind
         let points: [Latencies.Point]
     }

@@ -50,6 +50,12 @@ final class Lineup {
         peers.sort { order.firstIndex(of: $0.kind)! < order.firstIndex(of: $1.kind)! }
     }
 
+    /// The peers, each round beginning with another one, so that a machine that gets slower or faster during the run
+    /// favours nobody.
+    func turns(of round: Int) -> [Peer] {
+        peers.indices.map { peers[($0 + round) % peers.count] }
+    }
+
     /// Ends everything, last started first: a proxy before the PostgreSQL behind it.
     func stop(_ progress: Progress) {
         guard !processes.isEmpty else { return }

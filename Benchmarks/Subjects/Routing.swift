@@ -1,17 +1,23 @@
 import Foundation
+import Glibc
 
-/// What a proxy costs a short query: select-only transactions, peers in turn, several rounds.
+/// What a proxy costs a short transaction: pgbench through every peer in turn, several rounds.
 struct Routing {
     let rounds: Int
     let seconds: Int
+    let scripts: [Script]
     let clients: [Int]
     let modes: [QueryMode]
     let scale: Int
+    let stage: Stage
+
+    private var pgbench: Pgbench { Pgbench(tools: stage.tools, directory: stage.directory) }
 
     /// One measurement.
-    struct Sample: Codable {
+    struct Sample: Codable, PeerSample {
         let round: Int
         let peer: Peer.Kind
+        let script: Script
         let mode: QueryMode
         let clients: Int
         let pgbench: Pgbench.Result
@@ -25,47 +31,37 @@ struct Routing {
         }
     }
 
-    /// Runs all rounds. Each round starts with another peer, so that a machine that gets slower or faster during the
-    /// run favours nobody.
-    func run(_ lineup: Lineup, progress: Progress) throws(Failure) -> RoutingReport {
-        try warmUp(lineup, progress: progress)
-        let cases = modes.flatMap { mode in clients.map { (mode: mode, clients: $0) } }
-        let total = rounds * cases.count * lineup.peers.count
+    /// Runs all rounds.
+    func run() throws(Failure) -> RoutingReport {
+        let loads = scripts.flatMap { script in
+            modes.flatMap { mode in
+                clients.map { Pgbench.Load(script: script, mode: mode, clients: $0, seconds: seconds) }
+            }
+        }
+        try warmUp(loads[0])
         var samples: [Sample] = []
-        for round in 0..<rounds {
-            for (mode, clients) in cases {
-                for turn in lineup.peers.indices {
-                    let peer = lineup.peers[(turn + round) % lineup.peers.count]
-                    let left = Duration.seconds((total - samples.count) * seconds)
-                    progress.note(
-                        "routing: round \(round + 1) of \(rounds), \(mode.rawValue), \(clients) clients, "
-                            + "\(peer.kind.rawValue); \(left.formatted(.time(pattern: .minuteSecond))) left")
-                    samples.append(
-                        try measure(peer, round: round + 1, mode: mode, clients: clients, lineup: lineup))
-                }
+        for load in loads {
+            samples += try stage.measure(.routing, load.text, rounds: rounds, seconds: seconds) {
+                peer, round throws(Failure) in
+                try measure(load, through: peer, round: round)
             }
         }
         return RoutingReport(
-            rounds: rounds, seconds: seconds, scale: scale, clients: clients, modes: modes,
-            peers: lineup.peers.map(\.kind), samples: samples)
+            rounds: rounds, seconds: seconds, scale: scale, loads: loads.map(RoutingReport.Load.init),
+            peers: stage.lineup.peers.map(\.kind), samples: samples, systemCalls: try systemCalls(loads))
     }
 
     /// Fills caches, and lets every path run once.
-    private func warmUp(_ lineup: Lineup, progress: Progress) throws(Failure) {
-        for peer in lineup.peers {
-            progress.note("routing: warming up \(peer.kind.rawValue)")
-            _ = try measure(peer, round: 0, mode: modes[0], clients: clients[0], seconds: 2, lineup: lineup)
+    private func warmUp(_ load: Pgbench.Load) throws(Failure) {
+        for peer in stage.lineup.peers {
+            stage.progress.note("routing: warming up \(peer.kind.title)")
+            _ = try pgbench.measure(load.lasting(2), port: peer.port)
         }
     }
 
-    private func measure(
-        _ peer: Peer, round: Int, mode: QueryMode, clients: Int, seconds: Int? = nil, lineup: Lineup
-    ) throws(Failure) -> Sample {
-        let pgbench = Pgbench(tools: lineup.tools, directory: lineup.directory)
+    private func measure(_ load: Pgbench.Load, through peer: Peer, round: Int) throws(Failure) -> Sample {
         let before = try peer.proxy.map(ProcessCPU.init(of:))
-        let result = try pgbench.selectOnly(
-            port: peer.port, clients: clients, threads: ProcessInfo.processInfo.activeProcessorCount, mode: mode,
-            seconds: seconds ?? self.seconds)
+        let result = try pgbench.measure(load, port: peer.port)
         let after = try peer.proxy.map(ProcessCPU.init(of:))
         var cpu: Sample.CPU?
         if let before, let after {
@@ -77,6 +73,31 @@ struct Routing {
                 total: microseconds(used.total), user: microseconds(used.user), system: microseconds(used.system))
         }
         return Sample(
-            round: round, peer: peer.kind, mode: mode, clients: clients, pgbench: result, cpu: cpu)
+            round: round, peer: peer.kind, script: load.script, mode: load.mode, clients: load.clients,
+            pgbench: result, cpu: cpu)
+    }
+
+    /// Counted apart from the rounds: who counts may slow down.
+    private func systemCalls(_ loads: [Pgbench.Load]) throws(Failure) -> [RoutingReport.SystemCalls] {
+        var found: [RoutingReport.SystemCalls] = []
+        for load in loads {
+            for peer in stage.lineup.peers {
+                guard let proxy = peer.proxy else { continue }
+                stage.progress.note("routing: counting system calls, \(load.text), \(peer.kind.title)")
+                guard let counter = SystemCalls(of: proxy, tools: stage.tools, directory: stage.directory) else {
+                    return found
+                }
+                let outcome: Result<Pgbench.Result, Failure> = Result { () throws(Failure) in
+                    try pgbench.measure(load.lasting(1), port: peer.port)
+                }
+                let calls = counter.end()
+                let transactions = try outcome.get().transactions
+                guard let calls, calls > 0 else { continue }
+                found.append(
+                    .init(
+                        load: .init(load), peer: peer.kind, perTransaction: Double(calls) / Double(transactions)))
+            }
+        }
+        return found
     }
 }

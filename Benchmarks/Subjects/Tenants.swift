@@ -2,9 +2,6 @@ import Foundation
 import Glibc
 
 /// What tenants cost: making them, waking them, keeping them.
-///
-/// All of it happens in one base directory, with one server after the other: removing thousands of files slows a disk
-/// down for minutes, so nothing is removed before the end.
 struct Tenants {
     /// First connects and wakes of each kind.
     let samples: Int
@@ -16,7 +13,6 @@ struct Tenants {
     let lookalikes: Int
     let stage: Stage
 
-    private static let base = "tenants"
     private static let spares = 3
     /// Tenants that connect at once after a crash.
     private var storm: Int { min(30, live) }
@@ -42,7 +38,7 @@ struct Tenants {
     /// New databases by new users, one after the other.
     private func firstConnects(_ kind: TenantsReport.Connect.Kind, spares: Int) throws(Failure) -> TenantsReport.Connect
     {
-        let server = try start(instances: samples, .init(spares: spares))
+        let server = try stage.startRouter(instances: samples, .init(spares: spares))
         var latencies = Latencies()
         for index in 0..<samples {
             note("\(kind.text), \(index + 1) of \(samples)")
@@ -62,8 +58,8 @@ struct Tenants {
     private func wakes() throws(Failure) -> TenantsReport.Connect {
         note("hibernating \(samples) tenants")
         // None hibernates again while the others are woken.
-        let server = try start(
-            instances: samples, .init(idleTimeout: "\(max(3, samples / 10))s", spares: 0))
+        let server = try stage.startRouter(
+            instances: samples, .init(idleTimeout: "\(max(3, samples / 4))s", spares: 0))
         let names = (0..<samples).map { "\(TenantsReport.Connect.Kind.firstWithoutSpare.rawValue)-\($0)" }
         for name in names { try ask(server.port, name) }
         try server.waitUntilHibernated()
@@ -71,6 +67,8 @@ struct Tenants {
         for (index, name) in names.enumerated() {
             note("waking, \(index + 1) of \(samples)")
             latencies.record(try timed { () throws(Failure) in try ask(server.port, name) }.time)
+            // The last one's processes finish their own start.
+            usleep(50_000)
         }
         return .init(kind: .wake, summary: latencies.summary, curve: latencies.curve)
     }
@@ -101,19 +99,19 @@ struct Tenants {
 
     private func newNamesAtOnce() throws(Failure) -> TenantsReport.Rush {
         note("a burst of \(burst) new names")
-        let server = try start(instances: burst, .init())
+        let server = try stage.startRouter(instances: burst, .init())
         try server.settle()
         let port = server.port
         return try rush(of: burst) { index throws(Failure) in
-            try WireClient(port: port, user: "user-of-\(index)", database: Self.name(index)).terminate()
+            try WireClient(port: port, user: "user-of-\(index)", database: Stage.tenant(index)).terminate()
         }
     }
 
     /// What the next measurements need and is not there yet, all of it written to the disk and hibernated.
     private func makeTenants() throws(Failure) {
         note("making \(live) tenants")
-        let server = try start(instances: live, .init(spares: 0))
-        for index in 0..<live { try ask(server.port, Self.name(index)) }
+        let server = try stage.startRouter(instances: live)
+        for index in 0..<live { try ask(server.port, Stage.tenant(index)) }
         server.stop()
         sync()
     }
@@ -121,14 +119,14 @@ struct Tenants {
     /// After a crash of the router with all its instances, which recover.
     private func bootStorm() throws(Failure) -> TenantsReport.Storm {
         note("a boot storm of \(storm) tenants")
-        let victim = try start(instances: live, .init(spares: 0))
-        for index in 0..<storm { try ask(victim.port, Self.name(index)) }
+        let victim = try stage.startRouter(instances: live)
+        for index in 0..<storm { try ask(victim.port, Stage.tenant(index)) }
         try victim.settle()
         victim.kill()
-        let server = try start(instances: live, .init(spares: 0))
+        let server = try stage.startRouter(instances: live)
         let port = server.port
         let rush = try rush(of: storm) { index throws(Failure) in
-            try ask(port, Self.name(index))
+            try ask(port, Stage.tenant(index))
         }
         return .init(start: server.startTime.milliseconds, rush: rush)
     }
@@ -161,15 +159,16 @@ struct Tenants {
     /// Instances that are up and have no session.
     private func memory(maxConnections: Int?) throws(Failure) -> TenantsReport.Memory {
         let limit = maxConnections.map { "--max-connections \($0)" } ?? "the default --max-connections"
-        let server = try start(instances: live, .init(maxConnections: maxConnections, spares: 0))
+        let server = try stage.startRouter(instances: live, .init(maxConnections: maxConnections, spares: 0))
         try server.settle()
         let before = (try Memory.available(), try Memory.resident(server.process.pid))
         for index in 0..<live {
             if index.isMultiple(of: 10) { note("waking \(live) instances with \(limit), \(index) are up") }
-            try ask(server.port, Self.name(index))
+            try ask(server.port, Stage.tenant(index))
         }
         try server.settle()
         let after = (try Memory.available(), try Memory.resident(server.process.pid))
+        let shares = server.tree.pids.dropFirst().compactMap(Memory.share(of:))
         let seconds = 10
         note("\(live) idle instances with \(limit), for \(seconds) s")
         let (tree, start) = (server.tree, ContinuousClock.now)
@@ -183,14 +182,15 @@ struct Tenants {
         sync()
         return .init(
             maxConnections: maxConnections, live: live, perInstance: Double(before.0 - after.0) / Double(live),
-            router: after.1, routerWithNone: before.1, cpu: cpu)
+            share: shares.isEmpty ? nil : Double(shares.reduce(0, +)) / Double(live), router: after.1,
+            routerWithNone: before.1, cpu: cpu)
     }
 
     /// The same server among many directories as without them.
     private func lookalikeDirectories() throws(Failure) -> [TenantsReport.Directories] {
         let without = try startsAndConnects(lookalikes: 0)
         note("creating \(lookalikes) directories")
-        try stage.directory.fillWithLookalikes(Self.base, count: lookalikes)
+        try stage.directory.fillWithLookalikes(Stage.base, count: lookalikes)
         sync()
         return [without, try startsAndConnects(lookalikes: lookalikes)]
     }
@@ -200,12 +200,12 @@ struct Tenants {
         let rounds = 5
         var (starts, first, wakes, warm) = (Latencies(), Latencies(), Latencies(), Latencies())
         for round in 0..<rounds {
-            let server = try start(instances: live, .init(spares: 0))
+            let server = try stage.startRouter(instances: live)
             starts.record(server.startTime)
             first.record(try timed(firstConnect(to: server, "among-\(lookalikes)-\(round)")).time)
             for index in 0..<5 {
                 try server.settle()
-                let name = Self.name(index)
+                let name = Stage.tenant(index)
                 wakes.record(try timed { () throws(Failure) in try ask(server.port, name) }.time)
                 for _ in 0..<20 { warm.record(try timed { () throws(Failure) in try ask(server.port, name) }.time) }
             }
@@ -217,15 +217,6 @@ struct Tenants {
     }
 
     // MARK: Parts
-
-    private func start(instances: Int, _ options: RouterServer.Options) throws(Failure) -> RouterServer {
-        var options = options
-        // The default, or more where that is too few. Spares stand in free slots.
-        if instances + 10 > 100 { options.maxInstances = instances + 10 }
-        return try stage.startRouter(base: Self.base, options)
-    }
-
-    private static func name(_ index: Int) -> String { "tenant-\(index)" }
 
     private func note(_ text: String) { stage.progress.note("tenants: \(text)") }
 }

@@ -60,12 +60,14 @@ struct TenantsReport: SubjectReport {
         let summary: Latencies.Summary
     }
 
-    /// Idle instances. The router's own size is its resident set, before any instance and with all of them.
+    /// Idle instances. The router's own size is its resident set, before any instance and with all of them. The
+    /// instances' `share` leaves out what the kernel keeps for them, and does not see what else the machine does.
     struct Memory: Codable {
         /// None: the default.
         let maxConnections: Int?
         let live: Int
         let perInstance: Double
+        let share: Double?
         let router: Int
         let routerWithNone: Int
         /// Of all cores, by the router and everything below it.
@@ -145,13 +147,17 @@ struct TenantsReport: SubjectReport {
         for row in memory {
             table.append([
                 row.maxConnections.map { "--max-connections \($0)" } ?? "default", "\(row.live)",
-                megabytes(row.perInstance), row.maxConnections == nil ? "≤ 11" : "≤ 9", megabytes(Double(row.router)),
+                megabytes(row.perInstance), row.maxConnections == nil ? "≤ 11" : "≤ 9", megabytes(row.share),
+                megabytes(Double(row.router)),
                 megabytes(Double(row.routerWithNone)), percent(row.cpu),
             ])
         }
         return Section(
             title: "tenants: what idle instances take", table: table,
-            notes: ["MB each: difference of MemAvailable. CPU: routerd and everything below it, over 10 s."])
+            notes: [
+                "MB each: difference of MemAvailable, which the whole machine changes; PSS leaves out the kernel's part.",
+                "CPU: routerd and everything below it, over 10 s.",
+            ])
     }
 
     private var directorySection: Section {

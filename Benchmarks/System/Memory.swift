@@ -14,6 +14,12 @@ enum Memory {
         try value("VmRSS:", in: "/proc/\(pid)/status")
     }
 
+    /// What of a process is in memory, each shared page divided by the number of its users. None where this may not be
+    /// looked at.
+    static func share(of pid: pid_t) -> Int? {
+        try? value("Pss:", in: "/proc/\(pid)/smaps_rollup")
+    }
+
     private static func value(_ label: String, in path: String) throws(Failure) -> Int {
         let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(label) }),
