@@ -58,11 +58,16 @@ let package = Package(
             ],
             // Compiled by the benchmark itself, as a program of its own.
             path: "Benchmarks", exclude: ["Peers/forwarder.c"], swiftSettings: careful),
+        // What several test targets share.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: careful),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor"], swiftSettings: careful),
-        .testTarget(name: "WireProtocolTests", dependencies: ["WireProtocol"], swiftSettings: careful),
-        .testTarget(name: "TenantPoolTests", dependencies: ["TenantPool"], swiftSettings: careful),
+        .testTarget(
+            name: "WireProtocolTests", dependencies: ["WireProtocol", "TestSupport"], exclude: ["Corpus"],
+            swiftSettings: careful),
+        .testTarget(name: "TenantPoolTests", dependencies: ["TenantPool", "TestSupport"], swiftSettings: careful),
         .testTarget(name: "PostgresEmbedTests", dependencies: ["PostgresEmbed"], swiftSettings: careful),
-        .testTarget(name: "TenantRouterTests", dependencies: ["TenantRouter"], swiftSettings: careful),
+        .testTarget(
+            name: "TenantRouterTests", dependencies: ["TenantRouter", "TestSupport"], swiftSettings: careful),
         .testTarget(name: "ArchitectureTests", swiftSettings: careful),
     ]
 )

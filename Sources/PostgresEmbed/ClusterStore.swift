@@ -9,7 +9,9 @@ import Synchronization
 /// <base>/<tenant>/           a cluster, whole or absent
 /// <base>/.routerd/lock       held by the server; its process id and runtime directory
 ///                 template/  what clones are copied from
-///                 staging/   clones and templates in the making; emptied at start
+///                 staging/   clones and templates in the making
+///                 spares/    booted clones that nobody owns yet, and their logs
+///                 trash/     what is to be removed
 ///                 logs/      one file for each tenant
 ///                 pg_hba.conf, pg_ident.conf
 /// ```
@@ -23,10 +25,16 @@ public final class ClusterStore: Sendable {
     /// The absolute path of the base directory.
     public let baseDirectory: String
 
+    /// What an earlier server left that cannot be settled without a human: a sentence each, for the log.
+    public let findings: [String]
+
+    let durability: Durability
     private let settings: Settings
     private let rules: ConfinementRules?
     private let template: TemplateCluster
-    private let runtimeDirectory: RuntimeDirectory
+    let runtimeDirectory: RuntimeDirectory
+    /// Where the files are that decide who may enter an instance.
+    private let accessDirectory: String
     private let lock: Mutex<Descriptor?>
 
     /// What a tenant's roles may do: superusers where the kernel confines them.
@@ -37,34 +45,67 @@ public final class ClusterStore: Sendable {
         }
     }
 
-    /// Opens the base directory: makes it if absent, takes its lock, makes a fresh runtime directory and removes what
-    /// an earlier server left half-made.
+    /// Opens the base directory: makes it if absent, takes its lock, makes a fresh runtime directory, finishes claims
+    /// that an earlier server began, and puts aside for ``sweep(isStopping:)`` what it left half-made. Quick.
     ///
-    /// - Throws: `runningAsRoot`, `directoryUnusable`, `directoryInUse`, `confinementUnavailable`.
+    /// - Throws: `runningAsRoot`, `directoryUnusable`, `directoryInUse`, `confinementUnavailable`; `settingPinned`,
+    ///   `settingRefused`.
     public init(installation: PostgresInstallation, options: ClusterStoreOptions) throws(EmbedError) {
         guard geteuid() != 0 else { throw .runningAsRoot }
         self.installation = installation
+        self.durability = options.durability
         self.settings = Settings(
             options: options, majorVersion: installation.majorVersion, machine: .current())
+        try settings.check(with: installation)
         self.baseDirectory = try Self.makeBaseDirectory(options.baseDirectory)
         let privateDirectory = baseDirectory + "/.routerd"
-        for directory in ["", "/template", "/staging", "/logs"] {
+        for directory in ["", "/template", "/staging", "/spares", "/trash", "/logs"] {
             try FileSystem.makeDirectory(privateDirectory + directory)
         }
         let lock = try ServerLock.take(privateDirectory + "/lock", for: baseDirectory)
         if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }
-        // Nothing in staging was ever booted or answered for.
-        let staging = try FileSystem.openDirectory(privateDirectory + "/staging")
-        for name in try FileSystem.entries(of: staging, path: "staging") { try Removal.remove(name, in: staging) }
+        self.findings = try Leftovers(baseDirectory: baseDirectory, durability: durability).settle()
 
-        let readable = try Self.writeAccessFiles(privateDirectory)
-        self.template = TemplateCluster(installation: installation, privateDirectory: privateDirectory)
+        self.accessDirectory = privateDirectory
+        let readable = try Self.writeAccessFiles(privateDirectory, method: "trust")
+        self.template = TemplateCluster(
+            installation: installation, privateDirectory: privateDirectory, durability: durability)
         (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
 
         // Last: whatever fails above leaves no directory behind.
         self.runtimeDirectory = try RuntimeDirectory()
         try lock.record(runtimeDirectory: runtimeDirectory.path)
         self.lock = Mutex(lock.release())
+    }
+
+    /// For a look at one tenant beside whoever serves the base directory: takes no lock, sweeps nothing, changes nothing
+    /// but in a runtime directory of its own, and lets nobody into the instances that it boots.
+    ///
+    /// - Throws: `runningAsRoot`, `directoryUnusable`, `confinementUnavailable`.
+    init(visiting baseDirectory: String, installation: PostgresInstallation, confinement: Confinement)
+        throws(EmbedError)
+    {
+        guard geteuid() != 0 else { throw .runningAsRoot }
+        let options = ClusterStoreOptions(baseDirectory: baseDirectory, confinement: confinement)
+        self.installation = installation
+        self.settings = Settings(
+            options: options, majorVersion: installation.majorVersion, machine: .current())
+        self.baseDirectory = try Self.absolute(baseDirectory)
+        self.durability = .full
+        self.findings = []
+        self.template = TemplateCluster(
+            installation: installation, privateDirectory: self.baseDirectory + "/.routerd", durability: .full)
+        let runtimeDirectory = try RuntimeDirectory()
+        do throws(EmbedError) {
+            let readable = try Self.writeAccessFiles(runtimeDirectory.path, method: "reject")
+            (self.confinement, self.rules) = try Self.confinement(options, installation, readable: readable)
+        } catch {
+            runtimeDirectory.remove()
+            throw error
+        }
+        self.accessDirectory = runtimeDirectory.path
+        self.runtimeDirectory = runtimeDirectory
+        self.lock = Mutex(nil)
     }
 
     /// Makes the template cluster unless it is there: `initdb`, once for each version and set of settings.
@@ -98,6 +139,11 @@ extension ClusterStore {
         } catch .fileSystem(_, let failedPath, let errno) {
             throw .directoryUnusable(path: failedPath, errno)
         }
+        return try absolute(path)
+    }
+
+    /// The absolute path of a directory that this user can use.
+    static func absolute(_ path: String) throws(EmbedError) -> String {
         guard let resolved = unsafe realpath(path, nil) else { throw .directoryUnusable(path: path, .last) }
         defer { unsafe free(resolved) }
         let absolute = unsafe String(cString: resolved)
@@ -116,10 +162,12 @@ extension ClusterStore {
         }
     }
 
-    /// The files that decide who may enter an instance: whoever the router lets through.
-    private static func writeAccessFiles(_ privateDirectory: String) throws(EmbedError) -> [String] {
+    /// The files that decide who may enter an instance: whoever the router lets through, or nobody.
+    private static func writeAccessFiles(
+        _ privateDirectory: String, method: String
+    ) throws(EmbedError) -> [String] {
         let directory = try FileSystem.openDirectory(privateDirectory)
-        let rules = "local all all trust\nlocal replication all trust\n"
+        let rules = "local all all \(method)\nlocal replication all \(method)\n"
         try FileSystem.replace("pg_hba.conf", in: directory, with: Array(rules.utf8))
         try FileSystem.replace("pg_ident.conf", in: directory, with: [])
         return ["\(privateDirectory)/pg_hba.conf", "\(privateDirectory)/pg_ident.conf"]
@@ -129,14 +177,20 @@ extension ClusterStore {
         _ options: ClusterStoreOptions, _ installation: PostgresInstallation, readable: [String]
     ) throws(EmbedError) -> (ConfinementState, ConfinementRules?) {
         let abi = options.confinement == .off ? 0 : confine_landlock_abi()
+        let failure = Errno.last
         // Truncating a file is governed from ABI 3 on; before, any file that the user may write could be emptied.
-        if abi >= 3 {
+        let filtersCalls = confine_calls_available() == 0
+        if abi >= 3 && filtersCalls {
             let rules = ConfinementRules(
                 abi: abi, installation: installation, network: options.tenantNetwork, readable: readable)
             return (.landlock(abi: Int(abi)), rules)
         }
         let reason =
-            abi < 0 ? "this kernel has no Landlock (\(Errno.last))" : "this kernel's Landlock ABI \(abi) is too old"
+            switch abi {
+            case ..<0: "this kernel has no Landlock (\(failure))"
+            case 3...: "this kernel has no filters of system calls (seccomp)"
+            default: "this kernel's Landlock ABI \(abi) is too old"
+            }
         switch options.confinement {
         case .off: return (.off(reason: "asked for by --confine off"), nil)
         case .auto: return (.off(reason: reason), nil)
@@ -147,12 +201,33 @@ extension ClusterStore {
 
 // MARK: Preparing
 
+extension ClusterStore.Residence {
+    /// A tenant's.
+    init(baseDirectory: String, directoryName: String, databaseName: String) {
+        let path = "\(baseDirectory)/\(directoryName)"
+        self.init(
+            directoryName: directoryName, databaseName: databaseName, path: path, dataDirectory: path,
+            clusterName: directoryName, log: InstanceLog(path: "\(baseDirectory)/.routerd/logs/\(directoryName).log"))
+    }
+}
+
 extension ClusterStore {
-    /// Who a cluster belongs to, and where it is.
-    struct Tenant {
+    /// Where a cluster is, and what its postmaster is told about that.
+    struct Residence: Sendable {
         let directoryName: String
         let databaseName: String
         let path: String
+        /// The postmaster's own path to it.
+        let dataDirectory: String
+        /// What `ps` shows.
+        let clusterName: String
+        let log: InstanceLog
+    }
+
+    func residence(directoryName: String, databaseName: String) -> Residence {
+        precondition(
+            Claim.isDirectoryName(directoryName), "a tenant's directory is one plain path component")
+        return Residence(baseDirectory: baseDirectory, directoryName: directoryName, databaseName: databaseName)
     }
 
     /// Brings a tenant's directory to the point where a postmaster can be spawned in it.
@@ -166,11 +241,7 @@ extension ClusterStore {
     public func prepare(
         directoryName: String, databaseName: String, mayCreate: Bool
     ) throws(EmbedError) -> PreparedCluster {
-        precondition(
-            !directoryName.isEmpty && !directoryName.hasPrefix(".") && !directoryName.contains("/"),
-            "a tenant's directory is one plain path component")
-        let tenant = Tenant(
-            directoryName: directoryName, databaseName: databaseName, path: "\(baseDirectory)/\(directoryName)")
+        let tenant = residence(directoryName: directoryName, databaseName: databaseName)
         var created = false
         if FileSystem.status(ofPath: tenant.path) == nil {
             guard mayCreate else { throw .absent(databaseName: databaseName) }
@@ -180,34 +251,43 @@ extension ClusterStore {
         return try prepare(tenant, created: created)
     }
 
-    private func prepare(_ tenant: Tenant, created: Bool) throws(EmbedError) -> PreparedCluster {
+    func prepare(_ tenant: Residence, created: Bool) throws(EmbedError) -> PreparedCluster {
         let cluster = try openCluster(tenant)
         let identity = try FileSystem.status(of: cluster, path: tenant.path)
-        try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)
-        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+        try RepairLock.share(cluster, path: tenant.path)
+        try survivors(of: tenant, identity).clear(cluster)
+        try writeDefaults(cluster)
         let claim = try FileSystem.contents(of: Claim.fileName, in: cluster).flatMap { Claim($0) }
 
         let socketDirectory = try runtimeDirectory.makeSubdirectory()
         do throws(EmbedError) {
-            let log = InstanceLog(path: "\(baseDirectory)/.routerd/logs/\(tenant.directoryName).log")
             var notifySocket: Descriptor?
             if installation.announcesReadiness {
                 notifySocket = try NotifySocket.bind("\(socketDirectory)/\(PreparedCluster.notifyName)")
             }
             return PreparedCluster(
-                tenant: tenant, claim: claim, created: created, log: log, identity: identity,
+                residence: tenant, log: tenant.log, claim: claim, created: created, identity: identity,
                 socketDirectory: socketDirectory, postmaster: postmaster(of: tenant, socketDirectory: socketDirectory),
                 notifySocket: notifySocket,
                 launch: PreparedCluster.Launch(
-                    output: try log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory)))
+                    output: try tenant.log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory)))
         } catch {
             RuntimeDirectory.remove(socketDirectory)
             throw error
         }
     }
 
+    /// What the next boot takes for the tenant's defaults.
+    func writeDefaults(_ cluster: borrowing Descriptor) throws(EmbedError) {
+        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+    }
+
+    func survivors(of tenant: Residence, _ identity: FileSystem.Status) -> Survivors {
+        Survivors(path: tenant.path, identity: identity, mark: mark)
+    }
+
     /// Checks without touching: a directory that is not ours to serve stays as it is.
-    private func openCluster(_ tenant: Tenant) throws(EmbedError) -> Descriptor {
+    func openCluster(_ tenant: Residence) throws(EmbedError) -> Descriptor {
         guard FileSystem.status(ofPath: tenant.path)?.kind == .directory else {
             throw .notACluster(path: tenant.path, reason: "It is not a directory.")
         }
@@ -228,7 +308,7 @@ extension ClusterStore {
         return cluster
     }
 
-    private func ruleset(
+    func ruleset(
         _ cluster: borrowing Descriptor, socketDirectory: String
     ) throws(EmbedError) -> Descriptor? {
         guard let rules else { return nil }
@@ -237,16 +317,15 @@ extension ClusterStore {
     }
 
     /// What the arguments of every postmaster of this base directory contain, and no other's.
-    private var mark: String { "hba_file=\(baseDirectory)/.routerd/pg_hba.conf" }
+    var mark: String { "hba_file=\(baseDirectory)/.routerd/pg_hba.conf" }
 
-    private func postmaster(of tenant: Tenant, socketDirectory: String) -> Program {
+    func postmaster(of tenant: Residence, socketDirectory: String) -> Program {
         let places = Settings.Places(
-            dataDirectory: tenant.path, socketDirectory: socketDirectory,
-            hostBasedAuthentication: "\(baseDirectory)/.routerd/pg_hba.conf",
-            identityMap: "\(baseDirectory)/.routerd/pg_ident.conf")
+            dataDirectory: tenant.dataDirectory, socketDirectory: socketDirectory,
+            hostBasedAuthentication: "\(accessDirectory)/pg_hba.conf", identityMap: "\(accessDirectory)/pg_ident.conf")
         var program = Program(
             path: installation.postgres,
-            arguments: ["-D", tenant.path] + settings.pinned(places, name: tenant.directoryName))
+            arguments: ["-D", tenant.dataDirectory] + settings.pinned(places, name: tenant.clusterName))
         program.directory = tenant.path
         // The messages' language and nothing of ours: the environment is readable by every function of the tenant.
         program.environment = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
@@ -257,6 +336,7 @@ extension ClusterStore {
         program.parentDeathSignal = SIGQUIT
         // When memory runs out an instance goes before the router, and its tenant recovers alone.
         program.outOfMemoryScore = 200
+        if let rules { program.calls = rules.calls }
         return program
     }
 }
@@ -265,13 +345,16 @@ extension ClusterStore {
 
 extension ClusterStore {
     /// A tenant's directory is whole or absent: copied aside, given an identity, synced, renamed.
-    private func clone(to tenant: Tenant) throws(EmbedError) {
+    private func clone(to tenant: Residence) throws(EmbedError) {
         let staging = try FileSystem.openDirectory(baseDirectory + "/.routerd/staging")
         let staged = Random.name()
         do throws(EmbedError) {
             try FileSystem.makeDirectory(staged, in: staging)
             let target = try FileSystem.openDirectory(staged, in: staging)
-            try fill(target, for: tenant)
+            let claim = Claim(
+                databaseName: tenant.databaseName, oldName: RouterSQL.claimableDatabase,
+                directoryName: tenant.directoryName)
+            try fill(target, claim: claim)
         } catch {
             try? Removal.remove(staged, in: staging)
             throw error
@@ -282,16 +365,16 @@ extension ClusterStore {
             try? Removal.remove(staged, in: staging)
             throw .fileSystem(operation: "create", path: tenant.path, failure)
         }
-        try FileSystem.sync(base, path: baseDirectory)
+        try durability.sync(base, path: baseDirectory)
     }
 
-    private func fill(_ target: borrowing Descriptor, for tenant: Tenant) throws(EmbedError) {
-        var copy = TreeCopy()
+    /// Makes an empty directory a whole cluster with an identity of its own, on the disk when this returns.
+    func fill(_ target: borrowing Descriptor, claim: Claim?) throws(EmbedError) {
+        var copy = TreeCopy(durability: durability)
         try copy.copy(try FileSystem.openDirectory(template.path), to: target, path: template.path)
         try ClusterIdentity().apply(to: target, path: template.path)
-        let claim = Claim(databaseName: tenant.databaseName, oldName: RouterSQL.claimableDatabase)
-        try FileSystem.replace(Claim.fileName, in: target, with: claim.content)
-        try TreeCopy.sync(target, path: tenant.path)
+        if let claim { try FileSystem.replace(Claim.fileName, in: target, with: claim.content) }
+        try durability.syncFileSystem(of: target, path: template.path)
     }
 
     /// Ends a claim: the database has its name, the roles exist.

@@ -14,10 +14,17 @@ public struct ClusterStoreOptions: Sendable {
     public var memoryBytes: Int?
     /// Whether a tenant may connect out over TCP from inside its instance.
     public var tenantNetwork: TenantNetwork
+    /// What the tenants' data survives.
+    public var durability: Durability
+    /// Settings of PostgreSQL for all tenants, behind the program's own defaults; the last of a name wins, and a
+    /// tenant's own win over all.
+    public var settings: [(name: String, value: String)]
+
     /// Options with the program's defaults.
     public init(
         baseDirectory: String, maxConnections: Int = 40, maxInstances: Int = 100, confinement: Confinement = .auto,
-        processors: Int? = nil, memoryBytes: Int? = nil, tenantNetwork: TenantNetwork = .denied
+        processors: Int? = nil, memoryBytes: Int? = nil, tenantNetwork: TenantNetwork = .denied,
+        durability: Durability = .full, settings: [(name: String, value: String)] = []
     ) {
         self.baseDirectory = baseDirectory
         self.maxConnections = maxConnections
@@ -26,6 +33,8 @@ public struct ClusterStoreOptions: Sendable {
         self.processors = processors
         self.memoryBytes = memoryBytes
         self.tenantNetwork = tenantNetwork
+        self.durability = durability
+        self.settings = settings
     }
 }
 

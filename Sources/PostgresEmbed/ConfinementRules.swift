@@ -3,9 +3,12 @@ import Glibc
 import Reactor
 
 /// What a confined instance may reach: its own directory, its own sockets, and PostgreSQL's files; everything else that
-/// Landlock governs is denied. Source: landlock(7).
+/// Landlock governs is denied. A filter of system calls denies what Landlock does not govern: connecting to the Unix
+/// sockets of others, and the limits and priorities of other processes. Sources: landlock(7), seccomp(2).
 struct ConfinementRules: Sendable {
     let abi: CInt
+    /// The system calls that are left to an instance.
+    let calls: confine_calls
     private let network: TenantNetwork
     /// The same for all instances; only what exists.
     private let common: [Grant]
@@ -24,6 +27,7 @@ struct ConfinementRules: Sendable {
     init(abi: CInt, installation: PostgresInstallation, network: TenantNetwork, readable: [String]) {
         self.abi = abi
         self.network = network
+        self.calls = Self.calls(network: network, majorVersion: installation.majorVersion)
         var grants = [
             // The program and its loader: the only two that may be executed, as far as Landlock knows. A shell is not
             // among them, so neither COPY … PROGRAM nor an archive_command runs anything.
@@ -79,6 +83,14 @@ struct ConfinementRules: Sendable {
         try allow(Self.read | Self.write | Self.tree, below: dataDirectory, named: "data directory", in: ruleset)
         try allow(Self.read | Self.write | Self.sockets, below: socketDirectory, named: "socket directory", in: ruleset)
         return ruleset
+    }
+
+    /// Before PostgreSQL 15 statistics go through a UDP socket that its processes connect to.
+    private static func calls(network: TenantNetwork, majorVersion: Int) -> confine_calls {
+        switch network {
+        case .denied: majorVersion >= 15 ? CONFINE_CALLS_LOCAL : CONFINE_CALLS_NETWORK
+        case .allowed: CONFINE_CALLS_NETWORK
+        }
     }
 
     private func allow(

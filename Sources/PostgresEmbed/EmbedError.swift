@@ -32,10 +32,22 @@ public enum EmbedError: Error, Equatable, Sendable {
     case clusterInUse(path: String, processID: Int32)
     /// A process of an earlier server's instance has the tenant's directory open and cannot be ended.
     case survivorRemains(path: String, processID: Int32)
+    /// The tenant's cluster is being repaired.
+    case underRepair(path: String)
+    /// The repair was told to stop.
+    case cancelled
+    /// A configuration file was changed between its examination and its repair.
+    case configurationChanged(path: String)
+    /// The tenant's postmaster neither gets ready nor ends within the time it was given.
+    case bootTakesLong(path: String, seconds: Int, lastLine: String?)
     /// A path of the runtime directory does not fit in a socket address (107 bytes).
     case socketPathTooLong(path: String)
     /// A process could not be started: the stage between fork and exec that failed, and why.
     case spawnFailed(program: String, stage: String, Errno)
+    /// A setting was asked for that the router decides itself.
+    case settingPinned(name: String)
+    /// A setting that PostgreSQL does not know, or a value that it does not take.
+    case settingRefused(name: String, reason: String)
     /// An operation of the file system failed.
     case fileSystem(operation: String, path: String, Errno)
 }
@@ -62,8 +74,15 @@ extension EmbedError {
             "the cluster in \"\(path)\" is in use by another server (process \(processID))"
         case .survivorRemains(let path, let processID):
             "process \(processID) of an earlier server still uses the cluster in \"\(path)\""
+        case .underRepair(let path): "the cluster in \"\(path)\" is being repaired"
+        case .cancelled: "interrupted"
+        case .configurationChanged(let path): "\"\(path)\" was changed while it was being repaired"
+        case .bootTakesLong(let path, let seconds, _):
+            "the cluster in \"\(path)\" did not get ready within \(seconds) s"
         case .socketPathTooLong(let path): "socket path \"\(path)\" is longer than 107 bytes"
         case .spawnFailed(let program, let stage, let errno): "cannot start \(program) (\(stage)): \(errno)"
+        case .settingPinned(let name): "setting \"\(name)\" cannot be changed: tenants are served through it"
+        case .settingRefused(let name, let reason): "setting \"\(name)\" is refused: \(reason)"
         case .fileSystem(let operation, let path, let errno): "cannot \(operation) \"\(path)\": \(errno)"
         }
     }
@@ -74,10 +93,12 @@ extension EmbedError {
         case .postgresNotFound(let lookedIn):
             "No directory with both postgres and initdb among: \(lookedIn.joined(separator: ", "))."
         case .notACluster(_, let reason): reason
+        case .bootTakesLong(_, _, let lastLine): lastLine.map { "The last line of its log: \($0)" }
         case .otherBuild: "Its files are laid out for 32 bits, which no 64-bit PostgreSQL reads. Nothing was changed."
         case .postgresUnusable, .runningAsRoot, .directoryUnusable, .directoryInUse, .confinementUnavailable,
-            .templateFailed, .absent, .otherMajorVersion, .clusterInUse, .survivorRemains, .socketPathTooLong,
-            .spawnFailed, .fileSystem:
+            .templateFailed, .absent, .otherMajorVersion, .clusterInUse, .survivorRemains, .underRepair,
+            .cancelled, .configurationChanged, .socketPathTooLong, .spawnFailed, .settingPinned, .settingRefused,
+            .fileSystem:
             nil
         }
     }
@@ -102,8 +123,14 @@ extension EmbedError {
                 + "connect again and restore the dump."
         case .clusterInUse: "Stop that server first (pg_ctl stop)."
         case .survivorRemains(_, let processID): "See what process \(processID) waits for, and end it."
+        case .underRepair: "Try again when routerd repair has ended."
+        case .cancelled: "Everything is as it was."
+        case .configurationChanged: "Nothing was changed by routerd; start the repair again."
+        case .bootTakesLong: "Recovery after a crash may take long; connect through the router and wait."
         case .socketPathTooLong: "Set XDG_RUNTIME_DIR to a shorter directory."
         case .spawnFailed: nil
+        case .settingPinned: "Leave it out of --set."
+        case .settingRefused: "Correct it in --set (PostgreSQL manual, chapter 20)."
         case .fileSystem(_, _, let errno): Self.hint(for: errno)
         }
     }
@@ -116,21 +143,25 @@ extension EmbedError {
         case .fileSystem(_, _, let errno) where errno.code == EMFILE || errno.code == ENFILE: "53000"
         case .fileSystem, .directoryUnusable: "58030"
         case .spawnFailed(_, _, let errno) where errno.code == EAGAIN || errno.code == ENOMEM: "53200"
-        case .clusterInUse, .survivorRemains, .directoryInUse: "55006"
-        case .notACluster, .otherMajorVersion, .otherBuild: "F0000"
+        case .clusterInUse, .survivorRemains, .directoryInUse, .configurationChanged: "55006"
+        case .underRepair, .bootTakesLong: "57P03"
+        case .notACluster, .otherMajorVersion, .otherBuild, .settingPinned, .settingRefused: "F0000"
         case .postgresNotFound, .postgresUnusable, .runningAsRoot, .confinementUnavailable, .templateFailed,
             .socketPathTooLong, .spawnFailed:
             "58000"
+        case .cancelled: "57014"
         }
     }
 
     /// Whether the next attempt may succeed without anybody's doing: a process may end, memory may come back.
     public var isRetryable: Bool {
         switch self {
-        case .clusterInUse, .survivorRemains, .spawnFailed, .fileSystem: true
+        case .clusterInUse, .survivorRemains, .underRepair, .configurationChanged, .bootTakesLong, .cancelled,
+            .spawnFailed, .fileSystem:
+            true
         case .postgresNotFound, .postgresUnusable, .runningAsRoot, .directoryUnusable, .directoryInUse,
             .confinementUnavailable, .templateFailed, .absent, .notACluster, .otherMajorVersion, .otherBuild,
-            .socketPathTooLong:
+            .socketPathTooLong, .settingPinned, .settingRefused:
             false
         }
     }

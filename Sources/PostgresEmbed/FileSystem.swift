@@ -86,15 +86,16 @@ enum FileSystem {
         }
     }
 
-    /// Replaces a file as a whole: written beside, then renamed over whatever stood there (a link included). Not
-    /// synced.
+    /// Replaces a file as a whole: written beside, then renamed over whatever stood there (a link included). With
+    /// `durability` the content is on the disk before the name is; the name itself is not synced.
     static func replace(
-        _ name: String, in directory: borrowing Descriptor, with bytes: [UInt8]
+        _ name: String, in directory: borrowing Descriptor, with bytes: [UInt8], durability: Durability = .none
     ) throws(EmbedError) {
         let temporary = name + ".new"
         try unlinkIfPresent(temporary, in: directory)
         let file = try open(temporary, in: directory, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
         try write(bytes, to: file, path: temporary)
+        try durability.sync(file, path: temporary)
         guard unsafe Glibc.renameat(directory.number, temporary, directory.number, name) == 0 else {
             throw .fileSystem(operation: "rename", path: temporary, .last)
         }
@@ -124,6 +125,13 @@ enum FileSystem {
 
     /// The names in a directory, without `.` and `..`, in the file system's order.
     static func entries(of directory: borrowing Descriptor, path: String) throws(EmbedError) -> [String] {
+        try rawEntries(of: directory, path: path).map { name in
+            String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+    }
+
+    /// The same as the file system has them, each with a zero byte behind it: a name need not be UTF-8.
+    static func rawEntries(of directory: borrowing Descriptor, path: String) throws(EmbedError) -> [[CChar]] {
         // fdopendir owns what it is given, and shares the offset with it.
         let copy = try open(".", in: directory, O_RDONLY | O_DIRECTORY).release()
         guard let stream = unsafe Glibc.fdopendir(copy) else {
@@ -132,13 +140,18 @@ enum FileSystem {
             throw .fileSystem(operation: "list", path: path, failure)
         }
         defer { unsafe _ = Glibc.closedir(stream) }
-        var names: [String] = []
-        while let entry = unsafe Glibc.readdir(stream) {
+        let dot = CChar(bitPattern: UInt8(ascii: "."))
+        var names: [[CChar]] = []
+        while true {
+            // A failure looks like the end but for this: a clone of half a directory would pass for whole.
+            errno = 0
+            guard let entry = unsafe Glibc.readdir(stream) else { break }
             let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                unsafe bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
             }
-            if name != "." && name != ".." { names.append(name) }
+            if name != [dot, 0] && name != [dot, dot, 0] { names.append(name) }
         }
+        guard errno == 0 else { throw .fileSystem(operation: "list", path: path, .last) }
         return names
     }
 
@@ -186,13 +199,6 @@ enum FileSystem {
             unsafe Glibc.readlink(path, space.baseAddress!.assumingMemoryBound(to: CChar.self), space.count)
         }
         return count < 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
-    }
-
-    // MARK: Durability
-
-    /// Waits until a file's content, or a directory's names, are on the disk.
-    static func sync(_ file: borrowing Descriptor, path: String) throws(EmbedError) {
-        guard Glibc.fsync(file.number) == 0 else { throw .fileSystem(operation: "sync", path: path, .last) }
     }
 }
 

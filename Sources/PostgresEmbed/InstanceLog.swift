@@ -15,6 +15,16 @@ public struct InstanceLog: Sendable {
         try FileSystem.open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW)
     }
 
+    /// Gives the file the other's name, in place of what is there; where it then is.
+    func rename(to other: InstanceLog) -> InstanceLog {
+        unsafe Glibc.rename(path, other.path) == 0 ? other : self
+    }
+
+    /// Removes the file and what was kept of earlier ones.
+    func remove() {
+        for path in [path, path + ".1"] { unsafe _ = unlink(path) }
+    }
+
     /// Keeps the file below its bound: past 4 MB the last 256 KB move to `.log.1` and the file starts anew. One `stat`
     /// otherwise. Called about once a second while the instance runs; what is logged between the copy and the cut is
     /// lost.
@@ -37,14 +47,14 @@ public struct InstanceLog: Sendable {
     }
 
     /// `2026-01-01 00:00:00.000 UTC [123] FATAL:  …` → `FATAL:  …`
-    private static func withoutPrefix(_ line: Substring) -> String {
+    static func withoutPrefix(_ line: Substring) -> String {
         guard let first = line.first, first.isNumber, let bracket = line.firstIndex(of: "]") else {
             return String(line)
         }
         return String(line[line.index(after: bracket)...].drop { $0 == " " })
     }
 
-    private func tail(_ count: Int) throws(EmbedError) -> [UInt8] {
+    func tail(_ count: Int) throws(EmbedError) -> [UInt8] {
         let file = try FileSystem.open(path, O_RDONLY | O_NOFOLLOW)
         let size = try FileSystem.status(of: file, path: path).size
         _ = lseek(file.number, off_t(max(0, size - count)), SEEK_SET)

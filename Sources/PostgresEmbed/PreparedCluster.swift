@@ -30,12 +30,12 @@ public final class PreparedCluster: Sendable {
     }
 
     init(
-        tenant: ClusterStore.Tenant, claim: Claim?, created: Bool, log: InstanceLog, identity: FileSystem.Status,
-        socketDirectory: String, postmaster: Program, notifySocket: consuming Descriptor?, launch: consuming Launch
+        residence: ClusterStore.Residence, log: InstanceLog, claim: Claim?, created: Bool, identity: FileSystem.Status,
+        socketDirectory: String, postmaster: Program, notifySocket: consuming Descriptor?, launch: consuming Launch?
     ) {
-        self.directoryName = tenant.directoryName
-        self.databaseName = tenant.databaseName
-        self.dataDirectory = tenant.path
+        self.directoryName = residence.directoryName
+        self.databaseName = residence.databaseName
+        self.dataDirectory = residence.path
         self.claim = claim
         self.created = created
         self.log = log
@@ -44,6 +44,16 @@ public final class PreparedCluster: Sendable {
         self.postmaster = postmaster
         self.notifySocket = Mutex(notifySocket)
         self.launch = Mutex(launch)
+    }
+
+    /// A booted spare's life goes on as the tenant's.
+    convenience init(
+        _ spare: PreparedCluster, movedTo residence: ClusterStore.Residence, log: InstanceLog, claim: Claim
+    ) {
+        self.init(
+            residence: residence, log: log, claim: claim, created: true, identity: spare.identity,
+            socketDirectory: spare.socketDirectory, postmaster: spare.postmaster,
+            notifySocket: spare.takeNotifySocket(), launch: spare.takeLaunch())
     }
 
     /// The bound datagram socket on which the postmaster announces its readiness. Nil on the second call, and where
@@ -87,6 +97,7 @@ public final class PreparedCluster: Sendable {
         let directory = try FileSystem.openDirectory(socketDirectory)
         // The notify socket too: from now on whoever writes there is not the postmaster's boot.
         for name in [Self.socketName, Self.notifyName] { try FileSystem.unlinkIfPresent(name, in: directory) }
+        try socket.admit()
         return socket
     }
 

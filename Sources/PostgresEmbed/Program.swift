@@ -16,6 +16,8 @@ struct Program {
     var parentDeathSignal: CInt = SIGKILL
     /// How much sooner than this process it is ended when memory runs out (0 … 1000).
     var outOfMemoryScore: CInt = 0
+    /// The system calls that are left to it.
+    var calls = CONFINE_CALLS_ALL
 }
 
 /// A child of this process, owned by process descriptor.
@@ -55,6 +57,7 @@ extension Program {
         unsafe spec.umask = 0o077
         unsafe spec.parent_death_signal = parentDeathSignal
         unsafe spec.oom_score_adj = outOfMemoryScore
+        unsafe spec.calls = calls
         switch ruleset {
         case .some(let ruleset): unsafe spec.ruleset = ruleset.number
         case nil: unsafe spec.ruleset = -1
@@ -95,6 +98,7 @@ extension Program {
         case CONFINE_STAGE_CREDENTIALS: "credentials"
         case CONFINE_STAGE_PARENT_DEATH: "parent-death signal"
         case CONFINE_STAGE_LANDLOCK: "Landlock"
+        case CONFINE_STAGE_CALLS: "seccomp"
         default: "exec"
         }
     }

@@ -39,6 +39,21 @@ public enum RouterSQL {
         return statements.isEmpty ? "SELECT 1" : statements.joined(separator: ";\n")
     }
 
+    /// A spare's first statement. That there was a connection is what counts: it builds the relation cache's files.
+    public static let warming = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles"
+
+    /// One row with one column, `t` or `f`: whether anything but clients is at work in the instance, or waits for work
+    /// from outside. What belongs to every idle instance is listed, so that whatever an extension brings counts.
+    /// Source: PostgreSQL manual, section 28.2.3, `backend_type`.
+    public static let isOccupied = """
+        SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity
+            WHERE backend_type OPERATOR(pg_catalog.<>) ALL (ARRAY[
+              'client backend', 'checkpointer', 'background writer', 'walwriter', 'archiver', 'startup',
+              'autovacuum launcher', 'logical replication launcher', 'stats collector', 'walsummarizer',
+              'io worker', 'slotsync worker']::pg_catalog.text[]))
+          OR EXISTS (SELECT FROM pg_catalog.pg_subscription WHERE subenabled)
+        """
+
     /// One row with one column, `t` or `f`.
     public static func roleExists(_ name: String) -> String {
         "SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 FROM pg_catalog.pg_roles"

@@ -15,6 +15,9 @@ struct Settings {
     var majorVersion: Int
     /// A name of the time zone database.
     var timeZone: String
+    var durability: Durability
+    /// Asked for, for all tenants; in the order given, behind the defaults.
+    var additional: [(name: String, value: String)]
 
     /// Sizes for `options`, from what the machine has where they do not say.
     init(options: ClusterStoreOptions, majorVersion: Int, machine: Machine) {
@@ -24,6 +27,8 @@ struct Settings {
         self.memoryShare = memory / max(options.maxInstances, 1)
         self.majorVersion = majorVersion
         self.timeZone = machine.timeZone
+        self.durability = options.durability
+        self.additional = options.settings
     }
 }
 
@@ -40,7 +45,11 @@ extension Settings {
 
     /// The arguments of the postmaster. `name` is what `ps` shows.
     func pinned(_ places: Places, name: String) -> [String] {
-        let values: [(String, String)] = [
+        pinnedValues(places, name: name).flatMap { ["-c", "\($0.name)=\($0.value)"] }
+    }
+
+    private func pinnedValues(_ places: Places, name: String) -> [(name: String, value: String)] {
+        let values: [(name: String, value: String)] = [
             // Both set, so that no line in the cluster leads the postmaster into another directory.
             ("data_directory", places.dataDirectory),
             // Who may enter is decided before the tenant's files are read, in files that it cannot write.
@@ -49,7 +58,9 @@ extension Settings {
             // The router is the only way in.
             ("listen_addresses", ""),
             ("unix_socket_directories", places.socketDirectory),
-            ("unix_socket_permissions", "0777"),
+            // Nobody connects while the socket has a name, which others of this user could guess; the router gives
+            // itself the right once it has taken the name away.
+            ("unix_socket_permissions", "0000"),
             ("port", Self.port),
             // One stream to the file that the router gave it and bounds; a collector would write inside the cluster,
             // without a bound.
@@ -70,8 +81,7 @@ extension Settings {
             ("restart_after_crash", "on"),
             ("cluster_name", name),
         ]
-        return values.filter { $0.0 != "min_dynamic_shared_memory" || !$0.1.isEmpty }
-            .flatMap { ["-c", "\($0.0)=\($0.1)"] }
+        return values.filter { $0.name != "min_dynamic_shared_memory" || !$0.value.isEmpty }
     }
 
     /// The port is part of the socket's name only.
@@ -85,12 +95,12 @@ extension Settings {
             "# Rewritten by routerd before each boot. Settings of your own belong in postgresql.conf, below the",
             "# include line, or in ALTER SYSTEM: both override what is here.",
         ]
-        for (name, value) in table() { lines.append("\(name) = '\(value.quoted())'") }
+        for (name, value) in table() + additional { lines.append("\(name) = '\(value.quoted())'") }
         return lines.joined(separator: "\n") + "\n"
     }
 
-    private func table() -> [(String, String)] {
-        var values: [(String, String)] = [
+    private func table() -> [(name: String, value: String)] {
+        var values: [(name: String, value: String)] = [
             // Connections: the clients', the router's own, one that PostgreSQL keeps free for superusers, and two for
             // backends that are still ending while their successors begin.
             ("max_connections", "\(clients + 1 + Self.superuserReserve + 2)"),
@@ -110,18 +120,22 @@ extension Settings {
             ("wal_level", "replica"),
             ("max_wal_senders", "2"),
             ("max_replication_slots", "2"),
-            ("max_logical_replication_workers", "1"),
-            // The launcher of logical replication, its worker, and the workers of parallel queries.
-            ("max_worker_processes", "\(2 + parallelWorkers)"),
+            // One follows a subscription, another one copies the tables that are new to it: with less than two nothing
+            // ever arrives.
+            ("max_logical_replication_workers", "2"),
+            ("max_sync_workers_per_subscription", "1"),
+            // The launcher of logical replication, its workers, and those of parallel queries.
+            ("max_worker_processes", "\(3 + parallelWorkers)"),
             ("max_parallel_workers", "\(parallelWorkers)"),
             ("max_parallel_workers_per_gather", "\(min(parallelWorkers, 2))"),
             ("max_parallel_maintenance_workers", "\(min(parallelWorkers, 2))"),
             // A tenant has one database, mostly.
             ("autovacuum_max_workers", "1"),
 
-            // Durability as the manual promises it; said here so that `SHOW` and the file tell why.
-            ("fsync", "on"),
-            ("synchronous_commit", "on"),
+            // Durability as the manual promises it, or none; said here so that `SHOW` and the file tell.
+            ("fsync", durability == .full ? "on" : "off"),
+            ("synchronous_commit", durability == .full ? "on" : "off"),
+            ("full_page_writes", durability == .full ? "on" : "off"),
             // Segments are 1 MB: an idle tenant keeps two, a busy one checkpoints by time rather than by volume.
             ("min_wal_size", "2MB"),
             ("max_wal_size", "512MB"),
@@ -157,9 +171,66 @@ extension Settings {
     }
 }
 
+extension Settings {
+    // MARK: Additional ones
+
+    /// Whether the settings that were asked for can be had; asks PostgreSQL, and only when there are any.
+    ///
+    /// - Throws: `settingPinned`, `settingRefused`.
+    func check(with installation: PostgresInstallation) throws(EmbedError) {
+        let places = Places(dataDirectory: "", socketDirectory: "", hostBasedAuthentication: "", identityMap: "")
+        let pinned = Set(pinnedValues(places, name: "").map(\.name) + ["config_file"])
+        for (name, value) in additional {
+            guard Self.isName(name) else {
+                throw .settingRefused(name: name, reason: "this is not the name of a setting")
+            }
+            // PostgreSQL's names know no case.
+            if pinned.contains(name.lowercased()) { throw .settingPinned(name: name) }
+            if value.utf8.contains(0) {
+                throw .settingRefused(name: name, reason: "its value contains a zero byte")
+            }
+            try ask(installation, about: name, value)
+        }
+    }
+
+    /// `[A-Za-z_][A-Za-z0-9_.]*`
+    private static func isName(_ name: String) -> Bool {
+        let isInitial = { (byte: UInt8) in
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || byte == UInt8(ascii: "_")
+        }
+        let isDigitOrStop = { (byte: UInt8) in
+            (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: ".")
+        }
+        guard let first = name.utf8.first, isInitial(first) else { return false }
+        return name.utf8.allSatisfy { isInitial($0) || isDigitOrStop($0) }
+    }
+
+    /// 20 ms for each. `-C` first, or PostgreSQL would look at who runs it. Any directory and no configuration will do: PostgreSQL judges its arguments first.
+    private func ask(_ installation: PostgresInstallation, about name: String, _ value: String) throws(EmbedError) {
+        var postgres = Program(
+            path: installation.postgres,
+            arguments: ["-C", name, "-D", "/", "-c", "config_file=/dev/null", "-c", "\(name)=\(value)"])
+        postgres.environment = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
+        let (status, output) = try postgres.run()
+        if status == 0 { return }
+        let marker = "FATAL:  "
+        let line = output.split(separator: "\n").first { $0.contains(marker) } ?? "PostgreSQL does not take it"
+        throw .settingRefused(name: name, reason: String(line.split(separator: marker).last ?? line))
+    }
+}
+
 extension String {
     /// For a value between single quotes in a configuration file. Source: PostgreSQL manual, section 20.1.2.
     fileprivate func quoted() -> String {
-        String(flatMap { $0 == "'" || $0 == "\\" ? [$0, $0] : [$0] })
+        var result = ""
+        for scalar in unicodeScalars {
+            switch scalar {
+            case "'", "\\": result.unicodeScalars.append(contentsOf: [scalar, scalar])
+            // Would end the line, and begin one of its own.
+            case "\n": result += "\\n"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
     }
 }

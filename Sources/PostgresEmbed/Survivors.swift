@@ -27,6 +27,14 @@ struct Survivors {
         try FileSystem.unlinkIfPresent(Self.pidFile, in: cluster)
     }
 
+    /// The postmaster that serves the cluster now, whoever started it; nil when none does.
+    func livingPostmaster(_ cluster: borrowing Descriptor) throws(EmbedError) -> Int32? {
+        guard let content = try FileSystem.contents(of: Self.pidFile, in: cluster),
+            let processID = postmaster(named: content), member(processID) != nil
+        else { return nil }
+        return processID
+    }
+
     /// Ends every process that works in the cluster: what a postmaster that was killed left running.
     func endAll() throws(EmbedError) {
         for processID in Self.processIDs() {

@@ -8,9 +8,12 @@ struct TemplateCluster: Sendable {
     /// Absolute path of `.routerd`.
     private let privateDirectory: String
 
-    init(installation: PostgresInstallation, privateDirectory: String) {
+    private let durability: Durability
+
+    init(installation: PostgresInstallation, privateDirectory: String, durability: Durability) {
         self.installation = installation
         self.privateDirectory = privateDirectory
+        self.durability = durability
     }
 
     /// Absolute path; there once ``ensure(progress:)`` has returned.
@@ -48,7 +51,7 @@ struct TemplateCluster: Sendable {
         do throws(EmbedError) {
             try initialize("\(privateDirectory)/staging/\(staged)")
             try configure(try FileSystem.openDirectory(staged, in: staging))
-            try TreeCopy.sync(try FileSystem.openDirectory(staged, in: staging), path: path)
+            try durability.syncFileSystem(of: try FileSystem.openDirectory(staged, in: staging), path: path)
         } catch {
             try? Removal.remove(staged, in: staging)
             throw error
@@ -58,7 +61,7 @@ struct TemplateCluster: Sendable {
         guard unsafe renameat(staging.number, staged, parent.number, name) == 0 else {
             throw .fileSystem(operation: "rename", path: path, .last)
         }
-        try FileSystem.sync(parent, path: "template")
+        try durability.sync(parent, path: "template")
         progress("template cluster is ready")
     }
 

@@ -11,9 +11,13 @@ import Reactor
 struct TreeCopy {
     private enum Way { case sharedBlocks, kernelCopy, buffer }
     private var way = Way.sharedBlocks
+    private let durability: Durability
+
+    init(durability: Durability) { self.durability = durability }
 
     /// Copies what is in `source` into the empty directory `target`. Links and special files are not copied: a template
-    /// has none. Writing to the disk is begun for every file, so that ``sync(_:path:)`` finds most of it done.
+    /// has none. Writing to the disk is begun for every file, so that ``Durability/syncFileSystem(of:path:)`` finds most
+    /// of it done.
     mutating func copy(
         _ source: borrowing Descriptor, to target: borrowing Descriptor, path: String
     ) throws(EmbedError) {
@@ -84,17 +88,11 @@ struct TreeCopy {
         }
     }
 
-    /// Only begins: errors are ``sync(_:path:)``'s to report.
-    private func startWriteback(_ file: borrowing Descriptor) { _ = files_start_writeback(file.number) }
-
-    /// Waits until everything below `directory`, and all else on its file system, is on the disk.
-    ///
-    /// One syncfs for the thousand files: on ext4 55 ms where one fsync for each took 1,500, because each of those
-    /// waits for the journal and the disk's cache on its own (27 against 165 without a journal; 45 against 390 beside a
-    /// tenant under full write load). What others have written costs less than a thousand flushes.
-    static func sync(_ directory: borrowing Descriptor, path: String) throws(EmbedError) {
-        guard files_sync_filesystem(directory.number) == 0 else {
-            throw .fileSystem(operation: "sync", path: path, .last)
+    /// Only begins: errors are for ``Durability/syncFileSystem(of:path:)`` to report.
+    private func startWriteback(_ file: borrowing Descriptor) {
+        switch durability {
+        case .full: _ = files_start_writeback(file.number)
+        case .none: break
         }
     }
 }

@@ -4,12 +4,27 @@ public enum PoolAction: Sendable, Equatable {
     case grant(WaiterID, InstanceID)
     /// The waiter's answer is no; it holds nothing.
     case refuse(WaiterID, PoolRefusal)
-    /// Clone the tenant's directory or check it, blocking work. Answered by `prepared` or `prepareFailed`.
+    /// Look for the tenant's directory and check it, blocking work. Answered by `prepared`, `prepareFailed`, or
+    /// `tenantIsNew` where there is none and one may be made.
     case prepare(InstanceID, TenantName)
+    /// Clone the tenant's directory, blocking work. Answered by `prepared` or `prepareFailed`.
+    case create(InstanceID, TenantName)
+    /// Give the ready spare to the tenant, whose instance it is from now on; the instance that looked for the directory
+    /// is gone. Answered by `ready` or `exited`: the executor stops a spare whose claim fails.
+    case claim(spare: InstanceID, TenantName, insteadOf: InstanceID)
+    /// Clone a cluster that nobody owns yet, blocking work. Answered by `sparePrepared` or `spareFailed`.
+    case prepareSpare(InstanceID)
     /// Spawn the postmaster. Answered by `ready` or `exited`; a spawn that fails is an exit.
     case boot(InstanceID)
+    /// Find out whether anything but a lease keeps the instance busy: a subscription, an active walsender, an
+    /// autovacuum worker. Answered by `isIdle` or `isOccupied`, in bounded time; of an instance that is told to stop
+    /// meanwhile the answer is no longer wanted.
+    case ask(InstanceID)
     /// Run the stop ladder. Answered by `exited`.
     case stop(InstanceID)
+    /// Remove the tenant's directory, which nothing runs in and nothing is prepared in, blocking work. Answered by
+    /// `removed`.
+    case remove(TenantName)
     /// End this instance's sessions with `57P01`; each still returns its lease.
     case terminateSessions(InstanceID)
 }

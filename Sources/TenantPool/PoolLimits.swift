@@ -1,7 +1,10 @@
-/// How much of everything, and for how long. Counts are at least 1.
+/// How much of everything, and for how long. Counts are at least 1 unless said otherwise.
 public struct PoolLimits: Sendable, Equatable {
     /// Instances that run, start or stop at once: each costs 8 to 11 MB of memory and five processes.
     public var maxInstances = 100
+    /// Booted clusters that nobody owns yet, kept for new names in slots of `maxInstances` that no tenant needs; may be
+    /// zero. Each saves one new name a clone and a boot, and costs an idle instance's memory.
+    public var spares = 0
     /// Leases of one instance: PostgreSQL reserves memory for each connection it may ever have.
     public var maxConnections = 40
     /// Clients of one tenant in its queue; above the 1,000 that may meet a new name at once, below what would let one
@@ -17,6 +20,9 @@ public struct PoolLimits: Sendable, Equatable {
     public var queueTimeout = Duration.seconds(30)
     /// How long an instance stays without a lease before it hibernates; zero is for ever.
     public var idleTimeout = Duration.seconds(300)
+    /// How long an instance that was found occupied without a lease is left alone: asking costs a query, and what
+    /// occupies it (a subscription, a base backup, a vacuum) lasts for seconds at least.
+    public var occupiedPause = Duration.seconds(10)
     /// How long a boot may take before the instance is stopped: crash recovery replays up to a gigabyte of WAL, and
     /// one cut short begins anew.
     public var bootTimeout = Duration.seconds(300)

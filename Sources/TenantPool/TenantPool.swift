@@ -4,42 +4,63 @@
 /// reactor's start and never go back. An event that can't happen in the order the actions imply is the executor's
 /// mistake and traps.
 ///
-///                    a slot is free      prepared            ready
-///     cold → queued ───────────────→ provisioning → booting ───────→ ready ⇄ leases
-///       ↑       ↑                          │           │               │ idle, evicted, asked to stop
-///       │       └── somebody waits ────────┴─ failed ──┘               ↓
-///       └──────────── exited ──────────────────────────── hibernating ← draining
+///                                 is new, a spare is ready
+///                               ┌─────────────→ claiming ──────────┐
+///              a slot is free   │   prepared            ready      ↓
+///     cold → queued ────→ provisioning ───────→ booting ───────→ ready ⇄ leases
+///       ↑       ↑               │ is new:          │               │ idle or to be evicted, asked and found idle;
+///       │       │               │ a clone          │               │ told to stop
+///       │       └─ somebody ────┴───── failed ─────┘               ↓
+///       │          waits                                        draining
+///       │                                                          ↓
+///       └────────────────────── exited ─────────────────────── hibernating
+///
+///     any, cold too ── drop requested → dropping: sessions end, the instance stops, the directory goes → cold, queued
+///
+/// Beside the tenants stand the spares, which make use of slots that no tenant needs.
 public struct TenantPool: Sendable {
     /// What may come due.
-    private enum Deadline: Hashable {
+    enum Deadline: Hashable {
         case waiter(WaiterID)
         case tenant(TenantName)
         case startSlot(TenantName)
+        case spares
     }
 
-    private let limits: PoolLimits
-    private var backoff: Backoff
-    private var tenants: [TenantName: Tenant] = [:]
-    private var tenantOfInstance: [InstanceID: TenantName] = [:]
-    private var tenantOfWaiter: [WaiterID: TenantName] = [:]
+    let limits: PoolLimits
+    var backoff: Backoff
+    var tenants: [TenantName: Tenant] = [:]
+    var tenantOfInstance: [InstanceID: TenantName] = [:]
+    var tenantOfWaiter: [WaiterID: TenantName] = [:]
     /// Tenants in phase `queued`.
-    private var startQueue = LinkedQueue<TenantName>()
+    var startQueue = LinkedQueue<TenantName>()
     /// Tenants in phase `idle`, the longest idle first.
-    private var idle = Agenda<TenantName>()
-    private var deadlines = Agenda<Deadline>()
-    /// Tenants that provision or boot, and have not done so for long.
-    private var startSlots: Set<TenantName> = []
-    private var stoppingCount = 0
-    private var lastInstance: UInt64 = 0
-    private var isShuttingDown = false
+    var idle = Agenda<TenantName>()
+    var deadlines = Agenda<Deadline>()
+    /// Tenants whose phase `isStarting`, and has not been so for long.
+    var startSlots: Set<TenantName> = []
+    /// Tenants whose phase `isLeaving`.
+    var leavingCount = 0
+    /// Tenants whose directory is being removed.
+    var removalCount = 0
+    /// Instances of tenants that were asked whether they are idle, and have not answered.
+    var unanswered: Set<InstanceID> = []
+    var spares: Spares { didSet { deadlines.set(.spares, at: spares.deadline) } }
+    var lastInstance: UInt64 = 0
+    var isShuttingDown = false
 
     /// An empty pool; `seed` decides the jitter of its pauses.
     public init(limits: PoolLimits, seed: UInt64) {
         precondition(
-            min(limits.maxInstances, limits.maxConnections, limits.maxBooting, limits.startAttempts) >= 1,
-            "each count is at least 1")
+            min(limits.maxInstances, limits.maxConnections, limits.maxBooting, limits.startAttempts) >= 1
+                && limits.spares >= 0,
+            "each count is at least 1, and spares at least none")
         self.limits = limits
         self.backoff = Backoff(minimum: limits.backoffMinimum, maximum: limits.backoffMaximum, seed: seed)
+        self.spares = Spares(
+            wanted: limits.spares,
+            backoff: Backoff(minimum: limits.backoffMinimum, maximum: limits.backoffMaximum, seed: ~seed))
+        deadlines.set(.spares, at: spares.deadline)
     }
 }
 
@@ -51,11 +72,12 @@ extension TenantPool {
         if isShuttingDown { return [.refuse(waiter, .shuttingDown)] }
         guard let phase = tenants[tenant]?.phase else { return enqueue(waiter, startingTenant: tenant, now: now) }
         switch phase {
-        case .queued, .provisioning, .booting, .draining, .stopping:
+        case .queued, .provisioning, .creating, .claiming, .booting, .draining, .stopping, .dropping:
             return enqueue(waiter, for: tenant, now: now)
-        case .idle(let instance, _):
+        case .idle(let instance, _), .asked(let instance, _, _), .occupied(let instance, _, _):
             enter(.busy(instance, leases: 1), tenant, now: now)
-            return [.grant(waiter, instance)]
+            // If somebody counted on the slot of one that was asked, another shall make room.
+            return [.grant(waiter, instance)] + fillSlots(now: now)
         case .busy(let instance, let leases):
             guard leases < limits.maxConnections else { return enqueue(waiter, for: tenant, now: now) }
             enter(.busy(instance, leases: leases + 1), tenant, now: now)
@@ -86,8 +108,14 @@ extension TenantPool {
             if leases == 1 { return stop(instance, of: tenant, .ordered, now: now) }
             enter(.draining(instance, leases: leases - 1, until: until), tenant, now: now)
             return []
-        case .stopping: return []
-        case .queued, .provisioning, .booting, .idle, .failed: illegal("leaseReturned", phase)
+        case .dropping(.sessions(_, let leases, let until)):
+            if leases == 1 { return stopToDrop(instance, of: tenant, now: now) }
+            enter(.dropping(.sessions(instance, leases: leases - 1, until: until)), tenant, now: now)
+            return []
+        case .stopping, .dropping(.exit): return []
+        case .queued, .provisioning, .creating, .claiming, .booting, .idle, .asked, .occupied, .failed,
+            .dropping(.preparation), .dropping(.removal):
+            illegal("leaseReturned", phase)
         }
     }
 }
@@ -95,9 +123,27 @@ extension TenantPool {
 // MARK: - Instances
 
 extension TenantPool {
+    /// There is no directory, and one may be made. Without a `.create` or `.claim` in the answer the instance is gone.
+    public mutating func tenantIsNew(_ instance: InstanceID, now: Duration) -> [PoolAction] {
+        let tenant = preparingTenant(of: instance, "tenantIsNew")
+        if state(of: tenant) == .dropping { return remove(tenant, now: now) + fillSlots(now: now) }
+        precondition(tenants[tenant]?.phase == .provisioning(instance), "tenantIsNew: its directory was being made")
+        if isShuttingDown {
+            enter(nil, tenant, now: now)
+            return []
+        }
+        guard let spare = spares.takeReady() else {
+            enter(.creating(instance), tenant, now: now)
+            return [.create(instance, tenant)]
+        }
+        enter(.claiming(spare, until: now + limits.bootTimeout), tenant, now: now)
+        return [.claim(spare: spare, tenant, insteadOf: instance)] + fillSlots(now: now)
+    }
+
     /// The directory is there and checked. Without a `.boot` of it in the answer the instance is gone.
     public mutating func prepared(_ instance: InstanceID, now: Duration) -> [PoolAction] {
-        let tenant = provisioningTenant(of: instance, "prepared")
+        let tenant = preparingTenant(of: instance, "prepared")
+        if state(of: tenant) == .dropping { return remove(tenant, now: now) + fillSlots(now: now) }
         if isShuttingDown {
             enter(nil, tenant, now: now)
             return []
@@ -110,7 +156,8 @@ extension TenantPool {
     public mutating func prepareFailed(
         _ instance: InstanceID, _ failure: PrepareFailure, now: Duration
     ) -> [PoolAction] {
-        let tenant = provisioningTenant(of: instance, "prepareFailed")
+        let tenant = preparingTenant(of: instance, "prepareFailed")
+        if state(of: tenant) == .dropping { return remove(tenant, now: now) + fillSlots(now: now) }
         var actions: [PoolAction] = []
         switch failure {
         case .absent:
@@ -125,13 +172,20 @@ extension TenantPool {
         return actions + fillSlots(now: now)
     }
 
-    /// The postmaster accepts connections. Ignored once the instance shall stop or is gone.
+    /// The postmaster accepts connections, and a spare's has been warmed. Ignored once the instance shall stop or is
+    /// gone.
     public mutating func ready(_ instance: InstanceID, now: Duration) -> [PoolAction] {
+        if spares.contains(instance) {
+            spares.ready(instance)
+            return fillSlots(now: now)
+        }
         guard let (tenant, phase) = standing(of: instance) else { return [] }
         switch phase {
-        case .booting: break
-        case .draining, .stopping: return []
-        case .queued, .provisioning, .idle, .busy, .failed: illegal("ready", phase)
+        case .claiming, .booting: break
+        case .draining, .stopping, .dropping(.sessions), .dropping(.exit): return []
+        case .queued, .provisioning, .creating, .idle, .asked, .occupied, .busy, .failed, .dropping(.preparation),
+            .dropping(.removal):
+            illegal("ready", phase)
         }
         tenants[tenant]?.failures = 0
         var grants: [PoolAction] = []
@@ -145,19 +199,23 @@ extension TenantPool {
 
     /// The postmaster is gone, however it came to that.
     public mutating func exited(_ instance: InstanceID, now: Duration) -> [PoolAction] {
-        guard let (tenant, phase) = standing(of: instance) else {
-            preconditionFailure("exited: no instance \(instance.raw)")
+        if spares.contains(instance) {
+            spares.exited(instance, now: now)
+            return fillSlots(now: now)
         }
+        guard let (tenant, phase) = standing(of: instance) else { noInstance("exited", instance) }
         var actions: [PoolAction] = []
         switch phase {
-        case .booting: actions = startFailed(tenant, .exit, now: now)
+        case .claiming, .booting: actions = startFailed(tenant, .exit, now: now)
         case .stopping(_, .bootTimeout): actions = startFailed(tenant, .timeout, now: now)
         case .busy:
             actions = [.terminateSessions(instance)]
             enter(.queued, tenant, now: now)
         // A draining instance's sessions were told before.
-        case .idle, .draining, .stopping(_, .ordered): enter(.queued, tenant, now: now)
-        case .queued, .provisioning, .failed: illegal("exited", phase)
+        case .idle, .asked, .occupied, .draining, .stopping(_, .ordered): enter(.queued, tenant, now: now)
+        case .dropping(.sessions), .dropping(.exit): actions = remove(tenant, now: now)
+        case .queued, .provisioning, .creating, .failed, .dropping(.preparation), .dropping(.removal):
+            illegal("exited", phase)
         }
         coolIfUnwanted(tenant, now: now)
         return actions + fillSlots(now: now)
@@ -168,21 +226,59 @@ extension TenantPool {
 
 extension TenantPool {
     /// The tenant's instance shall stop; its sessions end, and clients that wait or come meanwhile boot it anew.
-    /// Ignored for a tenant that runs none or is being provisioned.
+    /// Ignored for a tenant that runs none, is being provisioned, or is dropped.
     public mutating func stopRequested(_ tenant: TenantName, now: Duration) -> [PoolAction] {
         guard let phase = tenants[tenant]?.phase else { return [] }
         switch phase {
-        case .booting(let instance, _), .idle(let instance, _):
+        case .claiming(let instance, _), .booting(let instance, _), .idle(let instance, _),
+            .asked(let instance, _, _), .occupied(let instance, _, _):
             return stop(instance, of: tenant, .ordered, now: now) + fillSlots(now: now)
         case .busy(let instance, let leases):
             enter(.draining(instance, leases: leases, until: now + limits.drainTimeout), tenant, now: now)
             return [.terminateSessions(instance)]
-        case .queued, .provisioning, .draining, .stopping, .failed: return []
+        case .queued, .provisioning, .creating, .draining, .stopping, .failed, .dropping: return []
         }
     }
 
-    /// The router stops: waiters are refused, sessions end, instances stop. Done when `isEmpty`; clients that come
-    /// later are refused.
+    /// The tenant shall be gone with all its data: its sessions end, its instance stops, its directory is removed.
+    /// Clients that wait or come meanwhile get a new database. Ignored for one that is being dropped.
+    public mutating func dropRequested(_ tenant: TenantName, now: Duration) -> [PoolAction] {
+        switch tenants[tenant]?.phase {
+        case nil, .queued, .failed: return remove(tenant, now: now)
+        case .provisioning(let instance), .creating(let instance):
+            enter(.dropping(.preparation(instance)), tenant, now: now)
+            return []
+        case .claiming(let instance, _), .booting(let instance, _), .idle(let instance, _),
+            .asked(let instance, _, _), .occupied(let instance, _, _):
+            return stopToDrop(instance, of: tenant, now: now) + fillSlots(now: now)
+        case .busy(let instance, let leases):
+            let until = now + limits.drainTimeout
+            enter(.dropping(.sessions(instance, leases: leases, until: until)), tenant, now: now)
+            return [.terminateSessions(instance)]
+        case .draining(let instance, let leases, let until):
+            enter(.dropping(.sessions(instance, leases: leases, until: until)), tenant, now: now)
+            return []
+        case .stopping(let instance, _):
+            enter(.dropping(.exit(instance)), tenant, now: now)
+            return []
+        case .dropping: return []
+        }
+    }
+
+    /// The tenant's directory is removed, or the executor gave that up.
+    public mutating func removed(_ tenant: TenantName, now: Duration) -> [PoolAction] {
+        guard tenants[tenant]?.phase == .dropping(.removal) else {
+            preconditionFailure("removed: \(tenant) is not being removed")
+        }
+        // What failed was the database that is gone.
+        tenants[tenant]?.failures = 0
+        enter(.queued, tenant, now: now)
+        coolIfUnwanted(tenant, now: now)
+        return fillSlots(now: now)
+    }
+
+    /// The router stops: waiters are refused, sessions end, instances and spares stop; a drop that was requested goes
+    /// on. Done when `isEmpty`; clients that come later are refused.
     public mutating func shutDown(now: Duration) -> [PoolAction] {
         isShuttingDown = true
         var actions: [PoolAction] = []
@@ -192,7 +288,7 @@ extension TenantPool {
             actions += stopRequested(tenant, now: now)
             coolIfUnwanted(tenant, now: now)
         }
-        return actions
+        return actions + spares.shutDown().map { .stop($0) }
     }
 }
 
@@ -207,6 +303,7 @@ extension TenantPool {
             case .waiter(let waiter): actions += waitedTooLong(waiter, now: now)
             case .tenant(let tenant): actions += phaseEnded(of: tenant, now: now)
             case .startSlot(let tenant): giveUpStartSlot(of: tenant)
+            case .spares: actions += spares.timePassed(now: now).map { .stop($0) }
             }
         }
         return actions + fillSlots(now: now)
@@ -225,13 +322,20 @@ extension TenantPool {
     private mutating func phaseEnded(of tenant: TenantName, now: Duration) -> [PoolAction] {
         guard let phase = tenants[tenant]?.phase else { preconditionFailure("a deadline of a cold tenant") }
         switch phase {
-        case .booting(let instance, _): return stop(instance, of: tenant, .bootTimeout, now: now)
-        case .idle(let instance, _), .draining(let instance, _, _):
-            return stop(instance, of: tenant, .ordered, now: now)
+        case .claiming(let instance, _), .booting(let instance, _):
+            return stop(instance, of: tenant, .bootTimeout, now: now)
+        case .idle(let instance, let since): return ask(instance, of: tenant, idleSince: since, now: now)
+        case .occupied(let instance, let since, _):
+            enter(.idle(instance, since: since), tenant, now: now)
+            return []
+        case .draining(let instance, _, _): return stop(instance, of: tenant, .ordered, now: now)
+        case .dropping(.sessions(let instance, _, _)): return stopToDrop(instance, of: tenant, now: now)
         case .failed:
             enter(nil, tenant, now: now)
             return []
-        case .queued, .provisioning, .busy, .stopping: illegal("timePassed", phase)
+        case .queued, .provisioning, .creating, .asked, .busy, .stopping, .dropping(.preparation), .dropping(.exit),
+            .dropping(.removal):
+            illegal("timePassed", phase)
         }
     }
 }
@@ -239,8 +343,10 @@ extension TenantPool {
 // MARK: - Queries
 
 extension TenantPool {
-    /// True when there is neither an instance nor a waiter.
-    public var isEmpty: Bool { tenantOfInstance.isEmpty && tenantOfWaiter.isEmpty }
+    /// True when there is neither an instance nor a spare, nothing is being removed, and nobody waits.
+    public var isEmpty: Bool {
+        tenantOfInstance.isEmpty && spares.count == 0 && removalCount == 0 && tenantOfWaiter.isEmpty
+    }
 
     /// What the tenant does now.
     public func state(of tenant: TenantName) -> TenantState { tenants[tenant]?.phase.state ?? .cold }
@@ -248,10 +354,10 @@ extension TenantPool {
     /// What the tenant's waiters wait for; nil where nobody has to wait.
     public func limit(holding tenant: TenantName) -> PoolLimit? {
         switch tenants[tenant]?.phase {
-        case .queued: instanceCount >= limits.maxInstances ? .instances : .starts
-        case .provisioning, .booting, .draining, .stopping: .startup
+        case .queued: instanceCount + spareCount >= limits.maxInstances ? .instances : .starts
+        case .provisioning, .creating, .claiming, .booting, .draining, .stopping, .dropping: .startup
         case .busy(_, let leases): leases < limits.maxConnections ? nil : .connections
-        case nil, .idle, .failed: nil
+        case nil, .idle, .asked, .occupied, .failed: nil
         }
     }
 
@@ -264,161 +370,15 @@ extension TenantPool {
         }
     }
 
-    /// Instances that count towards `maxInstances`: all from their preparation to their exit.
+    /// Instances of tenants, which count towards `maxInstances`: all from their preparation to their exit.
     public var instanceCount: Int { tenantOfInstance.count }
+
+    /// Spares that count towards `maxInstances` too: all from their preparation to their exit.
+    public var spareCount: Int { spares.count }
+
+    /// Spares that a new name can have at once.
+    public var readySpareCount: Int { spares.readyCount }
 
     /// Clients that wait, of all tenants.
     public var waiterCount: Int { tenantOfWaiter.count }
-}
-
-// MARK: - Slots
-
-extension TenantPool {
-    /// Starts queued tenants while both limits leave a slot, then evicts the longest idle instances for those that are
-    /// still queued. Called after every event that may have freed a slot, queued a tenant or left an instance idle.
-    private mutating func fillSlots(now: Duration) -> [PoolAction] {
-        guard !isShuttingDown else { return [] }
-        var actions: [PoolAction] = []
-        while instanceCount < limits.maxInstances, startSlots.count < limits.maxBooting, let tenant = startQueue.first {
-            lastInstance += 1
-            let instance = InstanceID(lastInstance)
-            enter(.provisioning(instance), tenant, now: now)
-            actions.append(.prepare(instance, tenant))
-        }
-        while lacksInstances, let longestIdle = idle.first?.key, let instance = tenants[longestIdle]?.phase.instance {
-            actions += stop(instance, of: longestIdle, .ordered, now: now)
-        }
-        return actions
-    }
-
-    /// True while fewer slots are free or about to be than queued tenants could use at once.
-    private var lacksInstances: Bool {
-        let coming = limits.maxInstances - instanceCount + stoppingCount
-        return coming < min(startQueue.count, limits.maxBooting)
-    }
-
-    private mutating func giveUpStartSlot(of tenant: TenantName) {
-        startSlots.remove(tenant)
-        deadlines.set(.startSlot(tenant), at: nil)
-    }
-
-    private mutating func stop(
-        _ instance: InstanceID, of tenant: TenantName, _ cause: StopCause, now: Duration
-    ) -> [PoolAction] {
-        enter(.stopping(instance, cause), tenant, now: now)
-        return [.stop(instance)]
-    }
-
-    private mutating func startFailed(_ tenant: TenantName, _ failure: StartFailure, now: Duration) -> [PoolAction] {
-        let failures = (tenants[tenant]?.failures ?? 0) + 1
-        tenants[tenant]?.failures = failures
-        let isTold = failures >= limits.startAttempts
-        if !isTold, tenants[tenant]?.queue.isEmpty == false {
-            enter(.queued, tenant, now: now)
-            return []
-        }
-        let retryAt = isTold ? now + backoff.pause(doublings: failures - limits.startAttempts) : now
-        let refusals = refuseAll(of: tenant, .startFailed(failure, retryAt: retryAt))
-        enter(.failed(failure, retryAt: retryAt), tenant, now: now)
-        return refusals
-    }
-}
-
-// MARK: - Waiters
-
-extension TenantPool {
-    private mutating func enqueue(_ waiter: WaiterID, startingTenant tenant: TenantName, now: Duration) -> [PoolAction]
-    {
-        enter(.queued, tenant, now: now)
-        return enqueue(waiter, for: tenant, now: now) + fillSlots(now: now)
-    }
-
-    private mutating func enqueue(_ waiter: WaiterID, for tenant: TenantName, now: Duration) -> [PoolAction] {
-        if let count = tenants[tenant]?.queue.count, count >= limits.maxWaitersPerTenant {
-            return [.refuse(waiter, .queueFull)]
-        }
-        precondition(tenantOfWaiter.updateValue(tenant, forKey: waiter) == nil, "waiter \(waiter.raw) waits already")
-        tenants[tenant]?.queue.append(waiter)
-        deadlines.set(.waiter(waiter), at: now + limits.queueTimeout)
-        return []
-    }
-
-    private mutating func nextWaiter(of tenant: TenantName) -> WaiterID? {
-        guard let waiter = tenants[tenant]?.queue.first else { return nil }
-        _ = forget(waiter)
-        return waiter
-    }
-
-    private mutating func refuseAll(of tenant: TenantName, _ refusal: PoolRefusal) -> [PoolAction] {
-        var actions: [PoolAction] = []
-        while let waiter = nextWaiter(of: tenant) { actions.append(.refuse(waiter, refusal)) }
-        return actions
-    }
-
-    /// Takes a waiter out of everything; its tenant, or nil for one that does not wait.
-    private mutating func forget(_ waiter: WaiterID) -> TenantName? {
-        guard let tenant = tenantOfWaiter.removeValue(forKey: waiter) else { return nil }
-        tenants[tenant]?.queue.remove(waiter)
-        deadlines.set(.waiter(waiter), at: nil)
-        return tenant
-    }
-}
-
-// MARK: - Transitions
-
-extension TenantPool {
-    /// The one place where a tenant changes its phase; nil is cold. Everything that follows from a phase follows here.
-    private mutating func enter(_ phase: Phase?, _ name: TenantName, now: Duration) {
-        let old = tenants[name]?.phase
-        if let phase {
-            tenants[name, default: Tenant(phase: phase, since: now)].phase = phase
-            if old?.state != phase.state { tenants[name]?.since = now }
-        } else {
-            precondition(tenants[name]?.queue.isEmpty != false, "a cold tenant has no waiters")
-            tenants[name] = nil
-        }
-        if old?.instance != phase?.instance {
-            if let instance = old?.instance { tenantOfInstance[instance] = nil }
-            if let instance = phase?.instance { tenantOfInstance[instance] = name }
-        }
-        if (old == .queued) != (phase == .queued) {
-            if phase == .queued { startQueue.append(name) } else { startQueue.remove(name) }
-        }
-        switch (old?.isStarting == true, phase?.isStarting == true) {
-        case (false, true):
-            startSlots.insert(name)
-            deadlines.set(.startSlot(name), at: now + limits.startSlotTime)
-        case (true, false): giveUpStartSlot(of: name)
-        case (false, false), (true, true): break
-        }
-        stoppingCount += (phase?.isStopping == true ? 1 : 0) - (old?.isStopping == true ? 1 : 0)
-        idle.set(name, at: phase?.idleSince)
-        deadlines.set(.tenant(name), at: phase?.deadline(limits))
-    }
-
-    /// A tenant is queued only while somebody waits, and failures are not remembered beyond the router's stop.
-    private mutating func coolIfUnwanted(_ tenant: TenantName, now: Duration) {
-        guard let phase = tenants[tenant]?.phase, tenants[tenant]?.queue.isEmpty == true else { return }
-        switch phase {
-        case .queued: enter(nil, tenant, now: now)
-        case .failed: if isShuttingDown { enter(nil, tenant, now: now) }
-        case .provisioning, .booting, .idle, .busy, .draining, .stopping: break
-        }
-    }
-
-    private func standing(of instance: InstanceID) -> (tenant: TenantName, phase: Phase)? {
-        guard let tenant = tenantOfInstance[instance], let phase = tenants[tenant]?.phase else { return nil }
-        return (tenant, phase)
-    }
-
-    private func provisioningTenant(of instance: InstanceID, _ event: StaticString) -> TenantName {
-        guard let (tenant, phase) = standing(of: instance), phase == .provisioning(instance) else {
-            preconditionFailure("\(event): instance \(instance.raw) is not being provisioned")
-        }
-        return tenant
-    }
-
-    private func illegal(_ event: StaticString, _ phase: Phase) -> Never {
-        preconditionFailure("\(event) is impossible in \(phase)")
-    }
 }

@@ -22,6 +22,8 @@ public enum TenantState: String, Sendable, CaseIterable {
     case queued
     /// Its directory is made or checked.
     case provisioning
+    /// A spare becomes its instance.
+    case claiming
     /// Its postmaster starts.
     case booting
     /// It serves.
@@ -32,4 +34,6 @@ public enum TenantState: String, Sendable, CaseIterable {
     case hibernating
     /// Its last start failed.
     case failed
+    /// Its instance stops for good, and its directory is removed.
+    case dropping
 }

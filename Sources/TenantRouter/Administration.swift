@@ -1,3 +1,4 @@
+import PostgresEmbed
 import Reactor
 import TenantPool
 import WireProtocol
@@ -6,13 +7,25 @@ import WireProtocol
 struct Statement {
     enum Purpose {
         /// The tenant's database gets its name, and its first roles.
-        case claim
+        case naming
+        /// A spare's first connection. Done when its backend has gone: a claim renames what it was connected to.
+        case warming
+        /// Whether something but clients is at work in it.
+        case occupancy
         /// The role that these sessions connect as is created.
         case role(String, sessions: [Token])
     }
 
     var purpose: Purpose
     let text: String
+
+    /// What it is run in.
+    var database: String {
+        switch purpose {
+        case .warming: RouterSQL.claimableDatabase
+        case .naming, .occupancy, .role: RouterSQL.adminDatabase
+        }
+    }
 }
 
 /// The connection that runs a statement: opened for it, as the reserved role, and closed after it.

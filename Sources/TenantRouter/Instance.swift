@@ -2,13 +2,15 @@ import PostgresEmbed
 import Reactor
 import TenantPool
 
-/// One life of a tenant's postmaster as the router holds it: what it runs in, how it is reached, how it is watched.
-/// Whether it should run at all is the pool's business.
+/// One life of a postmaster as the router holds it: what it runs in, how it is reached, how it is watched. Whether it
+/// should run at all is the pool's business.
 ///
-///     preparing ─▶ prepared ─▶ booting ─ READY ─▶ claiming ─▶ serving ─▶ stopping
+///     preparing ─▶ prepared ─▶ booting ─ READY ─▶ naming ─▶ serving ─▶ stopping      a tenant's
+///                                 │                 ▲
+///                                 ╰─▶ warming ─▶ spare ─ claimed ─▶ journaling       nobody's yet
 final class Instance {
     let id: InstanceID
-    let tenant: TenantName
+    private(set) var holder: Holder
     var phase: Phase = .preparing
     /// Statements of the router's own that wait for the one connection that is kept for it.
     var statements: [Statement] = []
@@ -17,26 +19,64 @@ final class Instance {
     /// Whether the next session is told that its database is new.
     var announcesCreation = false
 
+    /// Whose it is.
+    enum Holder {
+        case tenant(TenantName)
+        /// A spare: whoever asks for a new name first gets it.
+        case nobody
+    }
+
     enum Phase {
         /// A worker makes or checks the directory.
         case preparing
         case prepared(PreparedCluster)
         case booting(Running)
+        /// A spare has its first connection, which leaves it the caches that every later one finds.
+        case warming(Running, InstanceSocket)
+        case spare(Running, InstanceSocket)
+        /// A worker gives the spare's directory to a tenant.
+        case journaling(Running, InstanceSocket, Interruption)
         /// The database gets its name and its first roles.
-        case claiming(Running, InstanceSocket)
+        case naming(Running, InstanceSocket)
         case serving(Running, InstanceSocket)
         case stopping(Running, StopLadder)
     }
 
-    init(id: InstanceID, tenant: TenantName) {
-        self.id = id
-        self.tenant = tenant
+    /// What came to pass while a worker had the directory in its hands, to be dealt with when it is done.
+    enum Interruption {
+        case none
+        /// It is to stop.
+        case stop
+        case exited(ExitStatus)
     }
+
+    init(id: InstanceID, holder: Holder) {
+        self.id = id
+        self.holder = holder
+    }
+
+    /// Nil for a spare.
+    var tenant: TenantName? {
+        switch holder {
+        case .tenant(let tenant): tenant
+        case .nobody: nil
+        }
+    }
+
+    /// What log lines call it.
+    var name: String { tenant?.string ?? "(spare)" }
+
+    func claimed(by tenant: TenantName) { holder = .tenant(tenant) }
+
+    /// The claim failed before the directory changed hands.
+    func claimFailed() { holder = .nobody }
 
     /// The way to its backends, while there is one.
     var socket: InstanceSocket? {
         switch phase {
-        case .claiming(_, let socket), .serving(_, let socket): socket
+        case .warming(_, let socket), .spare(_, let socket), .journaling(_, let socket, _), .naming(_, let socket),
+            .serving(_, let socket):
+            socket
         case .preparing, .prepared, .booting, .stopping: nil
         }
     }
@@ -44,7 +84,8 @@ final class Instance {
     /// Its process, from spawn to exit.
     var running: Running? {
         switch phase {
-        case .booting(let running), .claiming(let running, _), .serving(let running, _), .stopping(let running, _):
+        case .booting(let running), .warming(let running, _), .spare(let running, _), .journaling(let running, _, _),
+            .naming(let running, _), .serving(let running, _), .stopping(let running, _):
             running
         case .preparing, .prepared: nil
         }
@@ -53,10 +94,14 @@ final class Instance {
 
 /// A postmaster with what the reactor watches of it.
 final class Running {
-    let cluster: PreparedCluster
+    /// A spare's changes its name when it is claimed.
+    var cluster: PreparedCluster
+    enum Start: String { case boot, claim }
+
     /// For log lines; signals go to `process`, which cannot mean a stranger.
     let processID: Int32
-    let spawnedAt: Duration
+    /// What its first client has waited for, and since when.
+    var start: (kind: Start, at: Duration)
     let process: Token
     /// Where its readiness is heard of.
     let readiness: Token
@@ -66,7 +111,7 @@ final class Running {
     init(cluster: PreparedCluster, processID: Int32, spawnedAt: Duration, process: Token, readiness: Token) {
         self.cluster = cluster
         self.processID = processID
-        self.spawnedAt = spawnedAt
+        self.start = (.boot, spawnedAt)
         self.process = process
         self.readiness = readiness
     }

@@ -49,6 +49,15 @@ extension ErrorMessage {
             detail: "It is the router's own role in every tenant.", hint: "Connect as any other user.")
     }
 
+    /// The tenant's superusers may have changed the router's own role, which is theirs too.
+    static func roleNotCreated(_ user: String, because error: ErrorMessage) -> ErrorMessage {
+        ErrorMessage(
+            .invalidAuthorization, "role \"\(user)\" does not exist, and the router cannot create it",
+            detail: "The router connects to template1 as the role routerd. It was told: \(error.message).",
+            hint: "Connect as a user that exists, and undo what was done to the role routerd (it must be called so, and be "
+                + "LOGIN and SUPERUSER without settings of its own) or to the database template1.")
+    }
+
     /// What the pool's refusal means to a client of `tenant`.
     ///
     /// - Parameters:
@@ -137,10 +146,13 @@ extension ErrorMessage {
             hint: "Try again; the instance's log in .routerd/logs tells what it is doing.")
     }
 
-    static func bootFailed(_ tenant: TenantName, lastLine: String?, log: String) -> ErrorMessage {
-        ErrorMessage(
+    static func bootFailed(_ tenant: String, lastLine: String?, log: String, baseDirectory: String) -> ErrorMessage {
+        let repair = "routerd repair \(tenant.shellWord) --dir \(baseDirectory.shellWord)"
+        return ErrorMessage(
             .cannotConnectNow, "database \"\(tenant)\" cannot be started",
-            detail: lastLine.map { "The last line of its log: \($0)" }, hint: "Its log tells more: tail \(log)")
+            detail: lastLine.map { "The last line of its log: \($0)" },
+            hint: "If a setting stops it, this finds and removes it: \(repair)\n"
+                + "Its log tells more: tail \(log.shellWord)")
     }
 
     static func instanceStopped(_ tenant: String) -> ErrorMessage {
@@ -184,6 +196,20 @@ extension ErrorMessage {
 extension SQLState {
     /// `00000` successful_completion: what notices carry.
     static let successfulCompletion = SQLState("00000") ?? .internalError
+}
+
+extension String {
+    /// As a shell takes it for one word. Source: POSIX, Shell Command Language, section 2.2.
+    var shellWord: String {
+        let isPlain =
+            !isEmpty
+            && utf8.allSatisfy { byte in
+                (byte | 0x20) >= UInt8(ascii: "a") && (byte | 0x20) <= UInt8(ascii: "z")
+                    || "0123456789_-./@%+=:,".utf8.contains(byte)
+            }
+        return isPlain
+            ? self : "'" + split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    }
 }
 
 extension Duration {

@@ -40,7 +40,7 @@ extension Router {
         _ instance: Instance, _ statement: Statement, _ socket: InstanceSocket
     ) throws(ReactorError) -> Administration {
         let exchange = AdminExchange(
-            user: RouterSQL.role, database: RouterSQL.adminDatabase, statement: statement.text)
+            user: RouterSQL.role, database: statement.database, statement: statement.text)
         let connection = try reactor.connect(
             to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
         let deadline = reactor.deadline(
@@ -70,6 +70,7 @@ extension Router {
 
     private mutating func administrationEnded(_ instance: Instance, _ administration: Administration) {
         var exchange = administration.exchange
+        if exchange.isDone { return finish(administration, of: instance, .success([])) }
         for action in exchange.endOfStream() { perform(action, of: instance, administration) }
     }
 
@@ -78,7 +79,12 @@ extension Router {
     ) {
         switch action {
         case .send(let bytes): reactor.send(copying: bytes, to: administration.connection)
-        case .finished: finish(administration, of: instance, .success(()))
+        case .finished(let rows):
+            switch administration.statement.purpose {
+            // Its backend has been told to go; the end of the stream says that it has.
+            case .warming: break
+            case .naming, .occupancy, .role: finish(administration, of: instance, .success(rows))
+            }
         case .failed(let error): finish(administration, of: instance, .failure(error))
         }
     }
@@ -89,7 +95,8 @@ extension Router {
     }
 
     private mutating func finish(
-        _ administration: Administration, of instance: Instance, _ result: Result<Void, ErrorMessage>
+        _ administration: Administration, of instance: Instance,
+        _ result: Result<[[String?]], ErrorMessage>
     ) {
         reactor.cancel(deadline: administration.deadline)
         reactor.close(administration.connection)
@@ -98,15 +105,18 @@ extension Router {
         runNextStatement(of: instance)
     }
 
-    private mutating func finished(_ statement: Statement, of instance: Instance, _ result: Result<Void, ErrorMessage>)
-    {
+    private mutating func finished(
+        _ statement: Statement, of instance: Instance, _ result: Result<[[String?]], ErrorMessage>
+    ) {
         if case .failure(let error) = result {
             log.warning("a statement of the router's own failed: \(error.message)", metadata: metadata(instance))
         }
         switch statement.purpose {
-        case .claim: claimFinished(instance, result)
+        case .naming: named(instance, result.map { _ in })
+        case .warming: warmed(instance, result.map { _ in })
+        case .occupancy: occupancyTold(instance, result)
         case .role(_, let waiting):
-            for session in waiting { roleSettled(session, result) }
+            for session in waiting { roleSettled(session, result.map { _ in }) }
         }
     }
 

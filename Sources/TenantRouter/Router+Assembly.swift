@@ -14,31 +14,59 @@ extension Router {
     ) throws(RouterError) -> Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
-        let store = try openStore(configuration, progress: progress)
+        let memory = try memoryDirectory(configuration)
+        let store: ClusterStore
+        do throws(RouterError) {
+            store = try openStore(configuration, in: memory?.path ?? configuration.baseDirectory, progress: progress)
+        } catch {
+            memory?.remove()
+            throw error
+        }
         do throws(ReactorError) {
             let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
-                configuration, maxClients: maxClients, store: store, reactor: reactor, workers: workers,
+                configuration, maxClients: maxClients, store: store, memory: memory, reactor: reactor, workers: workers,
                 port: listeners.port, socketPath: listeners.unixPath)
             try router.open(listeners)
             return router
         } catch {
             store.close()
+            memory?.remove()
             throw RouterError(.environment, "cannot start: \(error)")
         }
     }
 
+    private static func memoryDirectory(
+        _ configuration: RouterConfiguration
+    ) throws(RouterError) -> MemoryDirectory? {
+        guard configuration.storage == .memory else { return nil }
+        do throws(EmbedError) {
+            let memory = try MemoryDirectory.make()
+            configuration.logger.warning(
+                "everything is kept in memory (\(memory.path), \(memory.freeBytes >> 20) MB free) and is gone when this program ends"
+            )
+            return memory
+        } catch {
+            throw RouterError(
+                .environment, "--memory needs a file system in memory (tmpfs), and there is none: \(error.message)")
+        }
+    }
+
     private static func openStore(
-        _ configuration: RouterConfiguration, progress: (String) -> Void
+        _ configuration: RouterConfiguration, in directory: String, progress: (String) -> Void
     ) throws(RouterError) -> ClusterStore {
         do throws(EmbedError) {
             let installation = try PostgresInstallation.find(binDirectory: configuration.postgresBinDirectory)
             let store = try ClusterStore(
                 installation: installation,
                 options: ClusterStoreOptions(
-                    baseDirectory: configuration.baseDirectory, maxConnections: configuration.maxConnections,
-                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed))
+                    baseDirectory: directory, maxConnections: configuration.maxConnections,
+                    maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed,
+                    tenantNetwork: configuration.tenantNetwork ? .allowed : .denied,
+                    durability: configuration.storage == .memory ? .none : .full,
+                    settings: configuration.settings.map { ($0.name, $0.value) }))
+            for finding in store.findings { configuration.logger.warning("\(finding)") }
             configuration.logger.info("instances are confined: \(store.confinement)")
             try store.ensureTemplate(progress: progress)
             return store
@@ -86,6 +114,10 @@ extension Router {
             _ = try reactor.watch(signals: configuration.stopSignals, owner: Owner(.signals).raw)
         }
         scheduleHousekeeping()
+        sweep()
+        // The first spares are made before anybody asks.
+        poolActions += pool.timePassed(now: reactor.now)
+        performPoolActions()
     }
 
     /// After the last tick: nothing runs any more.
@@ -93,6 +125,7 @@ extension Router {
         workers.stop()
         if let socketPath { unsafe unlink(socketPath) }
         store.close()
+        memory?.remove()
         log.info("stopped", metadata: ["sessions": "\(totals.sessions)", "instances": "\(totals.instances)"])
     }
 }
@@ -105,6 +138,7 @@ extension PoolLimits {
         maxConnections = configuration.maxConnections
         queueTimeout = configuration.queueTimeout
         idleTimeout = configuration.idleTimeout
+        spares = configuration.effectiveSpares
         // Sessions are told the end by PostgreSQL itself, which knows where a message ends: nothing is gained by
         // waiting for them before it is told.
         drainTimeout = .zero

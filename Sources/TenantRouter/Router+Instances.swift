@@ -24,9 +24,14 @@ extension Router {
         case .grant(let waiter, let instance): granted(waiter, instance)
         case .refuse(let waiter, let refusal): refused(waiter, refusal)
         case .prepare(let id, let tenant): prepare(id, tenant)
+        case .create(let id, let tenant): submitPreparation(id, tenant, mayCreate: true)
+        case .prepareSpare(let id): prepareSpare(id)
+        case .claim(let spare, let tenant, let id): claim(spare, for: tenant, insteadOf: id)
         case .boot(let id): boot(id)
+        case .ask(let id): ask(id)
         case .stop(let id): stop(id)
         case .terminateSessions(let id): terminateSessions(of: id)
+        case .remove(let tenant): remove(tenant)
         }
     }
 }
@@ -35,16 +40,16 @@ extension Router {
 
 extension Router {
     private mutating func prepare(_ id: InstanceID, _ tenant: TenantName) {
-        instances[id] = Instance(id: id, tenant: tenant)
+        instances[id] = Instance(id: id, holder: .tenant(tenant))
         if retiring[tenant] != nil {
-            retiring[tenant] = id
+            retiring[tenant] = .prepare(id)
         } else {
-            submitPreparation(id, tenant)
+            submitPreparation(id, tenant, mayCreate: false)
         }
     }
 
-    private func submitPreparation(_ id: InstanceID, _ tenant: TenantName) {
-        let (store, mailbox, mayCreate, isStopping) = (store, mailbox, configuration.autoProvision, isStopping)
+    private func submitPreparation(_ id: InstanceID, _ tenant: TenantName, mayCreate: Bool) {
+        let (store, mailbox, isStopping) = (store, mailbox, isStopping)
         workers.submit {
             // A directory that nobody will use any more is not made.
             guard !isStopping.isRaised else {
@@ -61,30 +66,41 @@ extension Router {
     }
 
     mutating func prepared(_ id: InstanceID, _ result: Result<PreparedCluster, EmbedError>) {
-        guard let instance = instances[id] else { return }
+        guard let instance = instances[id], let tenant = instance.tenant else { return }
         switch result {
         case .success(let cluster):
-            if cluster.created {
-                log.info("created new database", metadata: metadata(instance))
-                instance.announcesCreation = true
-            }
+            if cluster.created { announceCreation(instance) }
             instance.phase = .prepared(cluster)
             let actions = pool.prepared(id, now: reactor.now)
             poolActions += actions
             // Without a boot nobody wants it any more: the router is stopping.
             if !actions.contains(.boot(id)) { retire(instance, cluster) }
+        case .failure(.absent) where configuration.autoProvision && !isStopping.isRaised:
+            let actions = pool.tenantIsNew(id, now: reactor.now)
+            poolActions += actions
+            if !actions.contains(.create(id, tenant)) { instances[id] = nil }
         case .failure(let error):
             instances[id] = nil
-            startFailed(instance.tenant, ErrorMessage(error))
+            startFailed(instance, ErrorMessage(error))
             poolActions += pool.prepareFailed(id, error.prepareFailure, now: reactor.now)
         }
     }
 
-    private mutating func startFailed(_ tenant: TenantName, _ error: ErrorMessage) {
+    func announceCreation(_ instance: Instance) {
+        log.info("created new database", metadata: metadata(instance))
+        instance.announcesCreation = true
+    }
+
+    mutating func startFailed(_ instance: Instance, _ error: ErrorMessage) {
         guard error.sqlState != .invalidCatalogName else { return }
-        startFailures[tenant] = error
         let reasons = [error.message, error.detail].compactMap(\.self).joined(separator: "; ")
-        log.error("cannot start: \(reasons)", metadata: ["tenant": "\(tenant)"])
+        switch instance.holder {
+        case .tenant(let tenant):
+            startFailures[tenant] = error
+            log.error("cannot start: \(reasons)", metadata: metadata(instance))
+        // New names take longer without, and nobody is refused.
+        case .nobody: log.warning("cannot keep a spare: \(reasons)")
+        }
     }
 }
 
@@ -110,7 +126,7 @@ extension Router {
                 readiness: readiness)
             instance.phase = .booting(running)
         } catch {
-            startFailed(instance.tenant, error.clientMessage)
+            startFailed(instance, error.clientMessage)
             retire(instance, cluster)
             poolActions += pool.exited(id, now: reactor.now)
         }
@@ -147,9 +163,20 @@ extension Router {
 
     /// A datagram of the postmaster's, sd_notify(3), or a change of its pid file.
     mutating func readiness(_ id: InstanceID, _ event: consuming Event) {
-        guard let instance = instances[id], case .booting(let running) = instance.phase,
-            case .received(let bytes) = consume event
-        else { return }
+        guard let instance = instances[id], case .booting(let running) = instance.phase else { return }
+        switch consume event {
+        case .received(let bytes): readinessReceived(bytes, instance, running)
+        case .failed(let errno):
+            // Nobody would ever hear that it is ready, and its clients would wait for that.
+            startFailed(
+                instance, ErrorMessage(EmbedError.fileSystem(operation: "read", path: "readiness", errno)))
+            startLadder(instance, running)
+        // What happens to other kinds of sources only, and what asks for nothing.
+        default: break
+        }
+    }
+
+    private mutating func readinessReceived(_ bytes: borrowing Buffer, _ instance: Instance, _ running: Running) {
         let message =
             store.installation.announcesReadiness
             ? bytes.withBytes { ReadinessMessage(parsing: $0) } : running.cluster.readiness()
@@ -163,23 +190,30 @@ extension Router {
     private mutating func becameReady(_ instance: Instance, _ running: Running) {
         do throws(EmbedError) {
             let socket = try running.cluster.takeSocket()
-            guard let claim = running.cluster.claim else { return serve(instance, running, socket) }
-            instance.phase = .claiming(running, socket)
-            let roles = users(waitingFor: instance.tenant)
-            run(
-                Statement(
-                    purpose: .claim, text: RouterSQL.claim(claim, roles: roles, privileges: store.privileges)),
-                on: instance)
+            switch instance.holder {
+            case .tenant(let tenant): name(instance, running, socket, for: tenant)
+            case .nobody: warm(instance, running, socket)
+            }
         } catch {
-            startFailed(instance.tenant, ErrorMessage(error))
+            startFailed(instance, ErrorMessage(error))
             startLadder(instance, running)
         }
     }
 
+    /// The database of a new cluster gets its tenant's name, and the first users become its roles.
+    mutating func name(_ instance: Instance, _ running: Running, _ socket: InstanceSocket, for tenant: TenantName) {
+        guard let claim = running.cluster.claim else { return serve(instance, running, socket) }
+        instance.phase = .naming(running, socket)
+        let roles = users(waitingFor: tenant)
+        run(
+            Statement(purpose: .naming, text: RouterSQL.claim(claim, roles: roles, privileges: store.privileges)),
+            on: instance)
+    }
+
     /// The database bears its name; the journal that says so is removed behind the client's back, because doing it
     /// again would change nothing.
-    mutating func claimFinished(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
-        guard case .claiming(let running, let socket) = instance.phase else { return }
+    mutating func named(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
+        guard case .naming(let running, let socket) = instance.phase else { return }
         switch result {
         case .success:
             let (store, log, cluster, metadata) = (store, log, running.cluster, metadata(instance))
@@ -192,7 +226,7 @@ extension Router {
             }
             serve(instance, running, socket)
         case .failure(let error):
-            startFailed(instance.tenant, error)
+            startFailed(instance, error)
             startLadder(instance, running)
         }
     }
@@ -200,10 +234,10 @@ extension Router {
     /// Clients may enter.
     private mutating func serve(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
         instance.phase = .serving(running, socket)
-        startFailures[instance.tenant] = nil
+        if let tenant = instance.tenant { startFailures[tenant] = nil }
         var metadata = metadata(instance)
         metadata["pid"] = "\(running.processID)"
-        metadata["boot"] = "\((reactor.now - running.spawnedAt).inMilliseconds) ms"
+        metadata[running.start.kind.rawValue] = "\((reactor.now - running.start.at).inMilliseconds) ms"
         log.info("instance is ready", metadata: metadata)
         poolActions += pool.ready(instance.id, now: reactor.now)
     }
@@ -227,17 +261,20 @@ extension Router {
     private mutating func stop(_ id: InstanceID) {
         guard let instance = instances[id] else { return }
         switch instance.phase {
-        case .booting(let running), .claiming(let running, _), .serving(let running, _): startLadder(instance, running)
-        case .preparing, .prepared, .stopping: break
+        case .booting(let running), .warming(let running, _), .spare(let running, _), .naming(let running, _),
+            .serving(let running, _):
+            startLadder(instance, running)
+        case .journaling(let running, let socket, .none): instance.phase = .journaling(running, socket, .stop)
+        case .journaling, .preparing, .prepared, .stopping: break
         }
     }
 
     /// The router's own connection first: PostgreSQL would wait for it.
-    private mutating func startLadder(_ instance: Instance, _ running: Running) {
+    mutating func startLadder(_ instance: Instance, _ running: Running) {
         var ladder = StopLadder()
         let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
         instance.phase = .stopping(running, ladder)
-        failStatements(of: instance, because: .instanceStopped(instance.tenant.string))
+        failStatements(of: instance, because: .instanceStopped(instance.name))
         take(step, instance, running)
     }
 
@@ -277,41 +314,63 @@ extension Router {
         reactor.close(running.process)
         reactor.close(running.readiness)
         disarm(running)
+        if case .journaling(_, let socket, _) = instance.phase {
+            instance.phase = .journaling(running, socket, .exited(status))
+        } else {
+            ended(instance, running, status)
+        }
+    }
+
+    /// Nobody uses the directory of an exited postmaster any more.
+    mutating func ended(_ instance: Instance, _ running: Running, _ status: ExitStatus) {
         logExit(instance, running, status)
-        failStatements(of: instance, because: .instanceStopped(instance.tenant.string))
+        failStatements(of: instance, because: .instanceStopped(instance.name))
         retire(instance, running.cluster)
-        poolActions += pool.exited(id, now: reactor.now)
+        poolActions += pool.exited(instance.id, now: reactor.now)
+        if let tenant = instance.tenant { hibernated(tenant) }
     }
 
     private mutating func logExit(_ instance: Instance, _ running: Running, _ status: ExitStatus) {
         var metadata = metadata(instance)
         metadata["status"] = "\(status)"
         switch instance.phase {
-        case .stopping: log.info("instance has stopped", metadata: metadata)
-        case .booting, .claiming:
-            let line = running.cluster.log.lastLine()
-            startFailed(instance.tenant, .bootFailed(instance.tenant, lastLine: line, log: running.cluster.log.path))
-        case .serving:
+        case .stopping:
+            log.log(level: instance.tenant == nil ? .debug : .info, "instance has stopped", metadata: metadata)
+        case .booting, .naming, .journaling: startFailed(instance, bootFailure(instance, running))
+        case .serving, .warming, .spare:
             if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
             log.error("instance died", metadata: metadata)
         case .preparing, .prepared: break
         }
     }
 
-    /// What is left of an instance is looked after by a worker; only then is the next one prepared in its directory.
-    private mutating func retire(_ instance: Instance, _ cluster: PreparedCluster) {
+    private func bootFailure(_ instance: Instance, _ running: Running) -> ErrorMessage {
+        .bootFailed(
+            instance.name, lastLine: running.cluster.log.lastLine(), log: running.cluster.log.path,
+            baseDirectory: store.baseDirectory)
+    }
+
+    /// What is left of an instance is looked after by a worker; only then is its directory touched again.
+    mutating func retire(_ instance: Instance, _ cluster: PreparedCluster) {
         instances[instance.id] = nil
-        let (store, mailbox, tenant) = (store, mailbox, instance.tenant)
-        retiring[tenant] = .some(nil)
-        workers.submit {
-            store.retire(cluster)
-            mailbox.post(.retired(tenant))
+        let (store, mailbox) = (store, mailbox)
+        switch instance.holder {
+        case .tenant(let tenant):
+            retiring[tenant] = .rest
+            workers.submit {
+                store.retire(cluster)
+                mailbox.post(.retired(tenant))
+            }
+        case .nobody: workers.submit { store.discard(cluster) }
         }
     }
 
     mutating func retired(_ tenant: TenantName) {
-        guard let next = retiring.removeValue(forKey: tenant) ?? nil else { return }
-        submitPreparation(next, tenant)
+        switch retiring.removeValue(forKey: tenant) {
+        case .rest, nil: break
+        case .prepare(let id): submitPreparation(id, tenant, mayCreate: false)
+        case .remove: submitRemoval(tenant)
+        }
     }
 
     /// The instance is gone, or about to be. Established sessions hear it from their backends (PostgreSQL sends `57P01`
@@ -356,7 +415,7 @@ extension Router {
         _ = reactor.deadline(at: reactor.now + Limits.housekeepingInterval, owner: Owner(.housekeeping).raw)
     }
 
-    func metadata(_ instance: Instance) -> Logger.Metadata { ["tenant": "\(instance.tenant)"] }
+    func metadata(_ instance: Instance) -> Logger.Metadata { ["tenant": "\(instance.name)"] }
 }
 
 extension Error {

@@ -9,6 +9,10 @@ import TenantPool
 enum Message: Sendable {
     case prepared(InstanceID, Result<PreparedCluster, EmbedError>)
     case retired(TenantName)
+    case sparePrepared(InstanceID, Result<PreparedCluster, EmbedError>)
+    case journaled(InstanceID, Result<PreparedCluster, EmbedError>)
+    case removed(TenantName, Result<Bool, EmbedError>)
+    case swept
     case logsTrimmed
     case stop
     case statistics(@Sendable (RouterStatistics) -> Void)
@@ -30,6 +34,10 @@ extension Router {
             switch message {
             case .prepared(let id, let result): prepared(id, result)
             case .retired(let tenant): retired(tenant)
+            case .sparePrepared(let id, let result): sparePrepared(id, result)
+            case .journaled(let id, let result): journaled(id, result)
+            case .removed(let tenant, let result): removed(tenant, result)
+            case .swept: swept()
             case .logsTrimmed: isTrimmingLogs = false
             case .stop: stop()
             case .statistics(let reply): reply(statistics)

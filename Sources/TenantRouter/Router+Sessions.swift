@@ -181,6 +181,10 @@ extension Router {
 
     /// The pool's answer is yes.
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
+        if let waker = operations.wakers.removeValue(forKey: waiter) {
+            returnLease(of: instance)
+            return waker.answer(&self, .success(()))
+        }
         guard let session = queued(waiter) else { return returnLease(of: instance) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
@@ -189,6 +193,7 @@ extension Router {
 
     /// The pool's answer is no.
     mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
+        if let waker = operations.wakers.removeValue(forKey: waiter) { return notWoken(waker, refusal) }
         guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
         let failure = startFailures[arrival.tenant]
         reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
@@ -226,15 +231,16 @@ extension Router {
         connect(session, lease)
     }
 
-    /// PostgreSQL's answer to the client stands where PostgreSQL refused the router too; what kept the router from
-    /// asking is said otherwise.
+    /// PostgreSQL's answer to the client stands where the name cannot be a role's; what kept the router from making it
+    /// one is said otherwise.
     private mutating func roleFailed(_ session: Token, _ error: ErrorMessage) {
         guard let (answer, lease) = sessions[session].roleFailed() else { return }
         if instances[lease.instance]?.socket == nil { return instanceStopped(session, lease.instance) }
         returnLease(of: lease.instance)
         switch error.sqlState {
         case .tooManyConnections, .cannotConnectNow: reject(session, error)
-        default: dismiss(session, with: answer)
+        case .reservedName: dismiss(session, with: answer)
+        default: reject(session, .roleNotCreated(sessions[session].label.user, because: error))
         }
     }
 }

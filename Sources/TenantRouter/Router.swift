@@ -14,6 +14,8 @@ struct Router: ~Copyable {
     let limits: PoolLimits
     let maxClients: Int
     let store: ClusterStore
+    /// The base directory, if it is to be gone afterwards.
+    let memory: MemoryDirectory?
     let workers: WorkerPool
     let mailbox: Mailbox<Message>
     let log: Logger
@@ -25,8 +27,10 @@ struct Router: ~Copyable {
     var pool: TenantPool
     var sessions: Slab<Session>
     var instances: [InstanceID: Instance] = [:]
-    /// Tenants whose last instance is being tidied up after, each with the instance that waits for it.
-    var retiring: [TenantName: InstanceID?] = [:]
+    /// Tenants whose last instance is being tidied up after, each with what waits for that.
+    var retiring: [TenantName: AfterRetirement] = [:]
+    /// Who waits for a tenant to be removed, for its instance to stop, for a lease that is no session's.
+    var operations = Operations()
     var cancelKeys = CancelKeys()
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
@@ -56,6 +60,13 @@ struct Router: ~Copyable {
         func raise() { raised.store(true, ordering: .releasing) }
     }
 
+    /// What is next for a directory that nobody uses any more.
+    enum AfterRetirement {
+        case rest
+        case prepare(InstanceID)
+        case remove
+    }
+
     /// What the router has done since it started.
     struct Totals {
         var sessions: UInt64 = 0
@@ -63,13 +74,14 @@ struct Router: ~Copyable {
     }
 
     init(
-        _ configuration: RouterConfiguration, maxClients: Int, store: ClusterStore, reactor: consuming Reactor,
-        workers: WorkerPool, port: UInt16, socketPath: String?
+        _ configuration: RouterConfiguration, maxClients: Int, store: ClusterStore, memory: MemoryDirectory?,
+        reactor: consuming Reactor, workers: WorkerPool, port: UInt16, socketPath: String?
     ) {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
         self.maxClients = maxClients
         self.store = store
+        self.memory = memory
         self.workers = workers
         self.port = port
         self.socketPath = socketPath

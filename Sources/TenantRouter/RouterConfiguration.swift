@@ -17,6 +17,9 @@ public struct RouterConfiguration: Sendable {
     /// How many sessions one instance serves at once; more wait in its queue. One connection more is kept for the
     /// router's own statements.
     public var maxConnections: Int
+    /// How many clusters are kept ready for new names, within `maxInstances`; `nil` keeps one for every thirty of those,
+    /// three at most.
+    public var spares: Int?
     /// How many clients the whole router holds at once; `nil` takes what the descriptor limit allows.
     public var maxClients: Int?
     /// How long a client waits for an instance before it gets `53300`.
@@ -27,6 +30,14 @@ public struct RouterConfiguration: Sendable {
     public var startupTimeout: Duration
     /// Whether the kernel confines each instance to its own directory.
     public var confinement: Confinement
+    /// Settings of PostgreSQL for all tenants, each of which may override them with `ALTER SYSTEM`. Source: PostgreSQL
+    /// manual, chapter 20.
+    public var settings: [PostgresSetting]
+    /// Where data is kept, and how safely.
+    public var storage: Storage
+    /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
+    /// data wrapper.
+    public var tenantNetwork: Bool
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
@@ -47,11 +58,15 @@ public struct RouterConfiguration: Sendable {
         autoProvision: Bool = true,
         maxInstances: Int = 100,
         maxConnections: Int = 40,
+        spares: Int? = nil,
         maxClients: Int? = nil,
         queueTimeout: Duration = .seconds(30),
         idleTimeout: Duration = .seconds(300),
         startupTimeout: Duration = .seconds(60),
         confinement: Confinement = .auto,
+        settings: [PostgresSetting] = [],
+        storage: Storage = .directory,
+        tenantNetwork: Bool = false,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
@@ -64,11 +79,15 @@ public struct RouterConfiguration: Sendable {
         self.autoProvision = autoProvision
         self.maxInstances = maxInstances
         self.maxConnections = maxConnections
+        self.spares = spares
         self.maxClients = maxClients
         self.queueTimeout = queueTimeout
         self.idleTimeout = idleTimeout
         self.startupTimeout = startupTimeout
         self.confinement = confinement
+        self.settings = settings
+        self.storage = storage
+        self.tenantNetwork = tenantNetwork
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
@@ -80,6 +99,13 @@ public struct RouterConfiguration: Sendable {
     private static let mostConnections = 10_000
     /// Five processes each: more than any kernel has process ids for.
     private static let mostInstances = 500_000
+
+    /// More would make the start of the router a burst of its own.
+    private static let mostSpares = 100
+
+    /// Three are claimed in the time that one takes to be made; where few instances may run, none of their places is
+    /// taken.
+    var effectiveSpares: Int { autoProvision ? spares ?? min(maxInstances / 30, 3) : 0 }
 
     /// Looks whether a router could start with these values, without touching anything: each value for itself, and
     /// whether there is a PostgreSQL.
@@ -111,6 +137,10 @@ public struct RouterConfiguration: Sendable {
                 "--max-connections must be at most \(Self.mostConnections), and --max-instances at most \(Self.mostInstances)"
             )
         }
+        if let spares, !(0...Self.mostSpares).contains(spares) {
+            throw RouterError(
+                .configuration, "--spares (ROUTERD_SPARES) is \(spares), and must be between 0 and \(Self.mostSpares)")
+        }
         guard queueTimeout > .zero else {
             throw RouterError(
                 .configuration, "--queue-timeout is 0, and must be more: a new database takes a moment to make")
@@ -124,6 +154,28 @@ public struct RouterConfiguration: Sendable {
         ]
         for (name, text) in texts where text.isEmpty { throw RouterError(.configuration, "\(name) is empty") }
     }
+}
+
+/// A setting of PostgreSQL by its name, such as `work_mem`, with its value as a configuration file has it.
+public struct PostgresSetting: Sendable, Equatable {
+    /// Letters, digits and underscores, with a full stop where it is an extension's.
+    public var name: String
+    /// Without quotes: `16MB`.
+    public var value: String
+
+    /// A setting by that name.
+    public init(name: String, value: String) {
+        self.name = name
+        self.value = value
+    }
+}
+
+/// Where tenants' data is kept.
+public enum Storage: Sendable {
+    /// In the base directory, with PostgreSQL's full durability.
+    case directory
+    /// In memory, in a fresh directory that is gone when the router has stopped. Nothing survives it: for tests.
+    case memory
 }
 
 /// How much confinement is asked for. Where instances are not confined their users are not superusers.

@@ -26,6 +26,21 @@ enum Privileges {
         return user
     }
 
+    /// The user that a server of this base directory has become: whose its private directory is.
+    static func user(serving path: String) throws(Failure) -> User {
+        var status = stat()
+        guard unsafe stat(path + "/.routerd", &status) == 0 else {
+            throw .failed("no routerd has ever served \(path): there is no \(path)/.routerd (\(reason(errno)))")
+        }
+        guard status.st_uid != 0, let entry = unsafe getpwuid(status.st_uid) else {
+            throw .failed(
+                "\(path)/.routerd belongs to user \(status.st_uid), as which PostgreSQL cannot run; "
+                    + "start routerd repair as the user that serves the directory")
+        }
+        return unsafe User(
+            name: String(cString: entry.pointee.pw_name), userID: entry.pointee.pw_uid, groupID: entry.pointee.pw_gid)
+    }
+
     /// Gives up root for `user`, groups included.
     static func become(_ user: User) throws(Failure) {
         guard unsafe initgroups(user.name, user.groupID) == 0, setgid(user.groupID) == 0, setuid(user.userID) == 0

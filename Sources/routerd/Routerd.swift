@@ -18,12 +18,13 @@ struct Routerd: ParsableCommand {
             Every option can also be given as an environment variable: --max-instances as ROUTERD_MAX_INSTANCES.
             """,
         version: Version.current,
-        subcommands: [Serve.self],
+        subcommands: [Serve.self, Repair.self],
         defaultSubcommand: Serve.self)
 
     /// Exit codes: 0 done, 1 failed, 2 usage.
     static func main() {
         do {
+            try FirstProcess.standAside()
             var command = try parseAsRoot()
             try command.run()
         } catch let failure as Failure {
@@ -61,6 +62,15 @@ struct Failure: Error, CustomStringConvertible {
 
 /// The two standard streams.
 enum Console {
+    /// Somebody is there to be asked.
+    static var isTerminal: Bool { isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0 }
+
+    /// Asks, and takes one line for the answer.
+    static func ask(_ question: String) -> String? {
+        write(question + " ", to: STDOUT_FILENO)
+        return readLine()
+    }
+
     static func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
     static func complain(_ text: String) { write("routerd: \(text)\n", to: STDERR_FILENO) }

@@ -29,6 +29,10 @@ struct Serve: ParsableCommand {
     var maxConnections: Int?
 
     @Option(
+        help: ArgumentHelp("Databases kept ready for new names (default: 3 with 100 instances).", valueName: "count"))
+    var spares: Int?
+
+    @Option(
         help: ArgumentHelp(
             "Clients of the whole router (default: what the descriptor limit allows).", valueName: "count"))
     var maxClients: Int?
@@ -49,6 +53,17 @@ struct Serve: ParsableCommand {
 
     @Option(help: "Confine each tenant to its own directory: auto, require or off (default: auto).")
     var confine: Confinement?
+
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp(
+            "A setting of PostgreSQL for all tenants; may be repeated.", valueName: "name=value"))
+    var settings: [PostgresSetting] = []
+
+    @Flag(help: "Keep everything in memory and nothing afterwards: fast, for tests. Not with --dir.")
+    var memory = false
+    @Flag(help: "Let confined tenants connect out over TCP, as subscriptions do (default: off).")
+    var tenantNetwork = false
 
     @Option(help: ArgumentHelp("Directory with PostgreSQL's programs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
@@ -90,6 +105,7 @@ struct Serve: ParsableCommand {
         let level = try Environment.value(logLevel, "ROUTERD_LOG_LEVEL", default: .info)
         let provision = try Environment.value(
             autoProvision.map { $0 ? Switch.on : .off }, "ROUTERD_AUTO_PROVISION", default: .on)
+        let storage = try storage()
         let allowRemote = try Environment.value(
             allowRemoteWithoutAuthentication ? Switch.on : nil, "ROUTERD_ALLOW_REMOTE_WITHOUT_AUTHENTICATION",
             default: .off)
@@ -100,17 +116,34 @@ struct Serve: ParsableCommand {
             autoProvision: provision.isOn,
             maxInstances: try Environment.value(maxInstances, "ROUTERD_MAX_INSTANCES", default: 100),
             maxConnections: try Environment.value(maxConnections, "ROUTERD_MAX_CONNECTIONS", default: 40),
+            spares: try Environment.value(spares, "ROUTERD_SPARES"),
             maxClients: try Environment.value(maxClients, "ROUTERD_MAX_CLIENTS"),
             queueTimeout: try Environment.value(queueTimeout, "ROUTERD_QUEUE_TIMEOUT", default: .seconds(30)).duration,
             idleTimeout: try Environment.value(idleTimeout, "ROUTERD_IDLE_TIMEOUT", default: .seconds(300)).duration,
             startupTimeout: try Environment.value(startupTimeout, "ROUTERD_STARTUP_TIMEOUT", default: .seconds(60))
                 .duration,
             confinement: try Environment.value(confine, "ROUTERD_CONFINE", default: .auto),
+            settings: try Environment.list("ROUTERD_SET") + settings,
+            storage: storage,
+            tenantNetwork: try Environment.value(
+                tenantNetwork ? .on : nil, "ROUTERD_TENANT_NETWORK", default: Switch.off
+            )
+            .isOn,
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
             stopSignals: Self.stopSignals,
             logger: .lines(level: level, format: format))
+    }
+
+    private func storage() throws -> Storage {
+        guard try Environment.value(memory ? Switch.on : nil, "ROUTERD_MEMORY", default: .off).isOn else {
+            return .directory
+        }
+        if dir != nil {
+            throw Failure.usage("--memory keeps nothing in a directory, and --dir names one: choose either")
+        }
+        return .memory
     }
 
     /// Signals are blocked before the first thread starts, so that every thread inherits it; descriptors are raised to
@@ -156,6 +189,7 @@ struct Serve: ParsableCommand {
             return
         }
         let user = try Privileges.user(named: try Environment.value(runAs, "ROUTERD_RUN_AS", default: "postgres"))
+        guard configuration.storage == .directory else { return try Privileges.become(user) }
         try Privileges.prepareBaseDirectory(configuration.baseDirectory, for: user)
         try Privileges.become(user)
         try Privileges.checkAccess(to: configuration.baseDirectory, as: user.name)
@@ -179,3 +213,11 @@ struct Serve: ParsableCommand {
 extension LogLevel: ExpressibleByArgument {}
 extension LogFormat: ExpressibleByArgument {}
 extension Confinement: ExpressibleByArgument {}
+
+extension PostgresSetting: ExpressibleByArgument {
+    /// `name=value`; the value may be empty, and contain what it likes.
+    public init?(argument: String) {
+        guard let sign = argument.firstIndex(of: "="), sign != argument.startIndex else { return nil }
+        self.init(name: String(argument[..<sign]), value: String(argument[argument.index(after: sign)...]))
+    }
+}

@@ -67,10 +67,13 @@ struct ParsingTests {
 
     @Test("a claim survives being written down, and nothing that was cut short is one")
     func claims() {
-        let claim = Claim(databaseName: "new\nline ✓", oldName: "postgres")
+        let claim = Claim(databaseName: "new\nline ✓", oldName: "postgres", directoryName: "new%0Aline")
         #expect(Claim(claim.content) == claim)
         for length in 0..<claim.content.count { #expect(Claim(Array(claim.content.prefix(length))) == nil) }
         #expect(Claim(claim.content + [1]) == nil)
+        // As an earlier version wrote them.
+        let earlier = Claim(Array("routerd claim 1\0postgres\0name\0".utf8))
+        #expect(earlier?.databaseName == "name" && earlier?.oldName == "postgres" && earlier?.directoryName == nil)
     }
 
     @Test("CRC-32C of the standard's check string")
@@ -143,6 +146,62 @@ struct SettingsTests {
         #expect(settings(memory: 1 << 30, instances: 1, clients: 20).contains("max_connections = '24'"))
     }
 
+    @Test("settings for all tenants stand behind the defaults, and no value breaks out of its line")
+    func additional() {
+        var options = ClusterStoreOptions(baseDirectory: "/")
+        options.settings = [("work_mem", "8MB"), ("search_path", "it's\nport = 1\\"), ("log_line_prefix", "'\u{301}")]
+        let lines = Settings(options: options, majorVersion: 15, machine: .current()).defaults().split(separator: "\n")
+        #expect(lines.filter { $0.hasPrefix("work_mem = ") } == ["work_mem = '4MB'", "work_mem = '8MB'"])
+        let last = [#"search_path = 'it''s\nport = 1\\'"#, "log_line_prefix = '''\u{301}'"]
+        #expect(lines.suffix(2).map(String.init) == last)
+    }
+
+    @Test("settings that are pinned, unknown to PostgreSQL or nonsense are refused before anything is served")
+    func refusals() throws {
+        let installation = try PostgresInstallation.find(binDirectory: nil)
+        func refusal(_ name: String, _ value: String) -> EmbedError? {
+            var options = ClusterStoreOptions(baseDirectory: "/")
+            options.settings = [(name, value)]
+            let settings = Settings(options: options, majorVersion: installation.majorVersion, machine: .current())
+            do throws(EmbedError) {
+                try settings.check(with: installation)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        for (name, value) in [("work_mem", "8MB"), ("my.own", "x"), ("TimeZone", "Europe/Berlin")] {
+            #expect(refusal(name, value) == nil)
+        }
+        for name in ["port", "Listen_Addresses", "data_directory", "config_file", "hba_file", "cluster_name"] {
+            #expect(refusal(name, "1") == .settingPinned(name: name))
+        }
+        #expect(
+            refusal("wrk_mem", "8MB")
+                == .settingRefused(name: "wrk_mem", reason: #"unrecognized configuration parameter "wrk_mem""#))
+        let refused = [
+            ("work_mem", "much"), ("block_size", "8192"), ("include", "/etc/passwd"), ("", "1"), ("a b", "1"),
+            ("1a", "1"), ("-C", "1"), ("a=b", "1"), ("ä", "1"), ("search_path", "a\0b"),
+        ]
+        for (name, value) in refused {
+            guard case .settingRefused? = refusal(name, value) else {
+                Issue.record("\(name)=\(value) was taken")
+                continue
+            }
+        }
+    }
+
+    @Test("without durability PostgreSQL waits for no disk either")
+    func withoutDurability() {
+        var options = ClusterStoreOptions(baseDirectory: "/")
+        let names = ["fsync", "synchronous_commit", "full_page_writes"]
+        for (durability, value) in [(Durability.full, "on"), (.none, "off")] {
+            options.durability = durability
+            let text = Settings(options: options, majorVersion: 15, machine: .current()).defaults()
+            for name in names { #expect(text.contains("\n\(name) = '\(value)'\n")) }
+        }
+    }
+
     @Test("what the program is given cannot be taken for something else")
     func quoting() {
         #expect(RouterSQL.identifier("a\"b") == "\"a\"\"b\"")
@@ -183,6 +242,56 @@ struct FileTests {
         }
     }
 
+    /// A tenant's superuser can make a database of another encoding and write files with names in it, and native code
+    /// can do what it likes with its own directories. What it leaves must still be removable.
+    @Test("names that are no text, closed directories and great depth do not stop a removal")
+    func hostileTrees() throws {
+        try inDirectory { directory, path in
+            try FileSystem.makeDirectory("doomed", in: directory)
+            let noText: [CChar] = [CChar(bitPattern: 0xff), CChar(bitPattern: 0xfe), 0]
+            var level = try FileSystem.openDirectory("doomed", in: directory)
+            for depth in 0..<300 {
+                if depth % 50 == 0 {
+                    let file = unsafe openat(level.number, noText, O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+                    #expect(file >= 0)
+                    close(file)
+                    try FileSystem.makeDirectory("closed", in: level)
+                    let inside = try FileSystem.openDirectory("closed", in: level)
+                    try FileSystem.replace("file", in: inside, with: [1])
+                    #expect(fchmod(inside.number, 0) == 0)
+                }
+                try FileSystem.makeDirectory("d", in: level)
+                level = try FileSystem.openDirectory("d", in: level)
+            }
+            try Removal.remove("doomed", in: directory)
+            #expect(try FileSystem.entries(of: directory, path: path).isEmpty)
+        }
+    }
+
+    @Test("a removal that is cut short anywhere is finished by the next")
+    func interruptedRemoval() throws {
+        for steps in 0..<30 {
+            try inDirectory { directory, path in
+                try FileSystem.makeDirectory("doomed", in: directory)
+                var level = try FileSystem.openDirectory("doomed", in: directory)
+                for _ in 0..<70 {
+                    for name in ["a", "b"] { try FileSystem.replace(name, in: level, with: []) }
+                    try FileSystem.makeDirectory("d", in: level)
+                    level = try FileSystem.openDirectory("d", in: level)
+                }
+                var left = steps * 9
+                try Removal.remove("doomed", in: directory) {
+                    left -= 1
+                    return left < 0
+                }
+                for name in try FileSystem.entries(of: directory, path: path) {
+                    try Removal.remove(name, in: directory)
+                }
+                #expect(try FileSystem.entries(of: directory, path: path).isEmpty)
+            }
+        }
+    }
+
     @Test("a tree is copied in content and shape")
     func copy() throws {
         try inDirectory { directory, path in
@@ -194,14 +303,14 @@ struct FileTests {
             try FileSystem.makeDirectory("deep", in: source)
             try FileSystem.replace("small", in: try FileSystem.openDirectory("deep", in: source), with: [1, 2])
             let target = try FileSystem.openDirectory("to", in: directory)
-            var copy = TreeCopy()
+            var copy = TreeCopy(durability: .full)
             try copy.copy(source, to: target, path: path)
-            try TreeCopy.sync(target, path: path)
+            try Durability.full.syncFileSystem(of: target, path: path)
             #expect(try FileSystem.contents(of: "large", in: target, limit: 2_000_000) == large)
             #expect(try FileSystem.contents(of: "empty", in: target) == [])
             #expect(try FileSystem.contents(of: "small", in: FileSystem.openDirectory("deep", in: target)) == [1, 2])
             // A second copy into the same place would mix two clusters.
-            var again = TreeCopy()
+            var again = TreeCopy(durability: .full)
             #expect(throws: EmbedError.self) { try again.copy(source, to: target, path: path) }
         }
     }

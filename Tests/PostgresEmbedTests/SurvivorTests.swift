@@ -91,6 +91,10 @@ struct SurvivorTests {
             #expect(throws: EmbedError.clusterInUse(path: path, processID: foreign.processID)) {
                 try workshop.store.prepare(directoryName: "tenant", databaseName: "tenant", mayCreate: false)
             }
+            #expect(throws: EmbedError.clusterInUse(path: path, processID: foreign.processID)) {
+                try workshop.store.drop(directoryName: "tenant")
+            }
+            #expect(FileSystem.status(ofPath: path + "/PG_VERSION") != nil)
             _ = files_pidfd_send_signal(foreign.pidfd.number, SIGQUIT)
             _ = foreign.wait()
         }

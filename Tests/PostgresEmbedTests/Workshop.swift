@@ -8,7 +8,8 @@ import Testing
 /// a child process (an exit test) that has become an ordinary user first; a child's failed expectations are the test's.
 final class Workshop {
     let directory: String
-    let store: ClusterStore
+    private(set) var store: ClusterStore
+    private let options: ClusterStoreOptions
 
     init(_ options: (inout ClusterStoreOptions) -> Void = { _ in }) throws {
         Workshop.becomeOrdinaryUser()
@@ -20,7 +21,15 @@ final class Workshop {
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         var settings = ClusterStoreOptions(baseDirectory: directory + "/data", maxConnections: 20)
         options(&settings)
+        self.options = settings
         store = try ClusterStore(installation: try .find(binDirectory: nil), options: settings)
+        try store.ensureTemplate { _ in }
+    }
+
+    /// As after a kill -9: the next server opens the same directory.
+    func reopen() throws {
+        store.close()
+        store = try ClusterStore(installation: store.installation, options: options)
         try store.ensureTemplate { _ in }
     }
 
@@ -43,6 +52,13 @@ final class Workshop {
     func boot(_ name: String, mayCreate: Bool = true) throws -> Instance {
         let cluster = try store.prepare(directoryName: name, databaseName: name, mayCreate: mayCreate)
         let instance = try Instance(workshop: self, cluster: cluster)
+        try finishClaim(of: instance)
+        return instance
+    }
+
+    /// The claim's end, as the router does it.
+    func finishClaim(of instance: Instance) throws {
+        let cluster = instance.cluster
         if let claim = cluster.claim {
             let result = try instance.query(
                 RouterSQL.claim(claim, roles: ["alice"], privileges: store.privileges), user: RouterSQL.role,
@@ -50,7 +66,19 @@ final class Workshop {
             try #require(result.isEmpty, "claim: \(result)")
             try store.finishClaim(cluster)
         }
+    }
+
+    /// A spare that is up and has had its first connection.
+    func bootSpare() throws -> Instance {
+        let instance = try Instance(workshop: self, cluster: try store.prepareSpare())
+        _ = try instance.query("SELECT 1", user: RouterSQL.role, database: RouterSQL.adminDatabase)
         return instance
+    }
+
+    /// Names in a directory below the base directory.
+    func names(in path: String) throws -> [String] {
+        let path = "\(store.baseDirectory)/\(path)"
+        return try FileSystem.entries(of: try FileSystem.openDirectory(path), path: path).sorted()
     }
 }
 
@@ -72,7 +100,7 @@ struct NotReady: Error {
 
 /// A booted postmaster; the end of its life stops it.
 final class Instance {
-    let cluster: PreparedCluster
+    private(set) var cluster: PreparedCluster
     let processID: Int32
     /// Kept: the base directory must outlive the instance.
     private let workshop: Workshop
@@ -111,6 +139,12 @@ final class Instance {
         }
     }
 
+    /// A spare becomes a tenant's.
+    func claim(_ name: String) throws {
+        cluster = try store.claim(cluster, directoryName: name, databaseName: name)
+        try workshop.finishClaim(of: self)
+    }
+
     /// The rows of a query, by psql through the instance's socket directory; an error's text instead of rows.
     func query(_ sql: String, user: String = "alice", database: String? = nil) throws -> String {
         try Self.psql(
@@ -141,9 +175,12 @@ final class Instance {
         store.retire(cluster)
     }
 
+    /// Waits for the end after a signal from elsewhere.
+    func awaitEnd() { reap() }
+
     /// As when the router is killed with it: nobody clears up.
-    func killWithoutRetiring() {
-        _ = kill(processID, SIGKILL)
+    func killWithoutRetiring(_ number: CInt = SIGKILL) {
+        _ = kill(processID, number)
         reap()
     }
 

@@ -59,8 +59,9 @@ import Testing
         _ = driver.giveBack(2)
         _ = driver.wait(1)
         _ = driver.giveBack(1)
-        #expect(driver.request(3, "c") == "stop 2")
+        #expect(driver.request(3, "c") == "ask 2")
         #expect(driver.request(4, "c") == "")
+        #expect(driver.isIdle(2) == "stop 2")
         #expect(driver.pool.state(of: name("b")) == .hibernating)
         #expect(driver.exited(2) == "prepare 3 c")
         _ = driver.prepared(3)
@@ -74,7 +75,8 @@ import Testing
         #expect(driver.request(3, "c") == "")
         #expect(driver.request(4, "d") == "")
         #expect(driver.pool.limit(holding: name("c")) == .instances)
-        #expect(driver.giveBack(1) == "stop 1")
+        #expect(driver.giveBack(1) == "ask 1")
+        #expect(driver.isIdle(1) == "stop 1")
         #expect(driver.exited(1) == "prepare 3 c")
         #expect(driver.wait(30) == "refuse 3 timeout:startup, refuse 4 timeout:instances")
         #expect(driver.pool.state(of: name("d")) == .cold)
@@ -87,7 +89,8 @@ import Testing
         var driver = Driver(limits)
         _ = [driver.open(1, "a", 1), driver.giveBack(1)]
         for life in UInt64(1)...50 {
-            #expect(driver.wait(0.001) == "stop \(life)")
+            #expect(driver.wait(0.001) == "ask \(life)")
+            #expect(driver.isIdle(life) == "stop \(life)")
             #expect(driver.request(life + 100, "a") == "")
             #expect(driver.exited(life) == "prepare \(life + 1) a")
             #expect(driver.prepared(life + 1) == "boot \(life + 1)")
@@ -103,7 +106,7 @@ import Testing
         _ = [driver.open(1, "a", 1), driver.giveBack(1)]
         #expect(driver.pool.nextDeadline == nil)
         _ = [driver.open(2, "b", 2)]
-        #expect(driver.request(3, "c") == "stop 1", "it is evicted all the same")
+        #expect(driver.request(3, "c") == "ask 1", "it is evicted all the same")
     }
 
     @Test func onlySoManyBootAtOnce() {

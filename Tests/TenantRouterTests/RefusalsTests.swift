@@ -1,6 +1,7 @@
 import PostgresEmbed
 import Reactor
 import TenantPool
+import TestSupport
 import Testing
 import WireProtocol
 
@@ -76,7 +77,9 @@ import WireProtocol
             error: .notAnswering(after: .seconds(15)), state: "57P03", message: ["does not answer"], detail: ["15 s"],
             hint: ["log"]),
         Expectation(
-            error: .bootFailed(tenant, lastLine: "could not map shared memory", log: "/var/log/shop.log"),
+            error: .bootFailed(
+                tenant.string, lastLine: "could not map shared memory", log: "/var/log/shop.log", baseDirectory: "/srv/my data"
+            ),
             state: "57P03", message: ["shop"], detail: ["could not map shared memory"], hint: ["/var/log/shop.log"]),
         Expectation(
             error: .instanceStopped("shop"), state: "57P01", message: ["terminating connection", "shop"],
@@ -132,7 +135,7 @@ import WireProtocol
     }
 
     @Test func aBootThatSaidNothingHasNoDetail() {
-        #expect(ErrorMessage.bootFailed(Self.tenant, lastLine: nil, log: "/l").detail == nil)
+        #expect(ErrorMessage.bootFailed(Self.tenant.string, lastLine: nil, log: "/l", baseDirectory: "/").detail == nil)
     }
 
     @Test func theWorldsErrorsKeepTheirWords() {

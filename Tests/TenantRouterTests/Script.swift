@@ -1,3 +1,4 @@
+import TestSupport
 import WireProtocol
 
 /// What clients and backends of the fuzzer say: transcripts that are right, and the same ones damaged.

@@ -1,6 +1,7 @@
 import Glibc
 import Reactor
 import TenantPool
+import TestSupport
 import Testing
 import WireProtocol
 

@@ -1,5 +1,6 @@
 import Reactor
 import TenantPool
+import TestSupport
 import Testing
 import WireProtocol
 

@@ -1,6 +1,7 @@
 import Glibc
 import Reactor
 import TenantPool
+import TestSupport
 import WireProtocol
 
 @testable import TenantRouter

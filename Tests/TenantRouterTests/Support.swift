@@ -1,18 +1,11 @@
 import Reactor
 import TenantPool
+import TestSupport
 import WireProtocol
 
 @testable import TenantRouter
 
 // What the tests of this module speak in: frames, startup packets, tokens.
-
-func bigEndian(_ word: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: word >> (24 - 8 * $0)) } }
-
-func header(_ tag: Unicode.Scalar, _ length: UInt32) -> [UInt8] { [UInt8(ascii: tag)] + bigEndian(length) }
-
-func frame(_ tag: Unicode.Scalar, _ body: [UInt8] = []) -> [UInt8] { header(tag, UInt32(body.count + 4)) + body }
-
-func eachByte(_ bytes: [UInt8]) -> [[UInt8]] { bytes.map { [$0] } }
 
 /// The bytes cut in two, at every place.
 func eachCut(_ bytes: [UInt8]) -> [[[UInt8]]] {

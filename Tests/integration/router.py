@@ -65,11 +65,15 @@ class Router:
     `stop` holds what every test relies on: exit code 0 within the deadline and not one process left."""
 
     def __init__(self, *arguments, on_disk=False, host="127.0.0.1", environment=None):
-        self.arguments = list(arguments)
+        # Spares cost every test a few boots that few are about.
+        self.arguments = [] if "--spares" in arguments else ["--spares", "0"]
+        self.arguments += arguments
+        self.directory_option = True
         self.home = temporary_directory(on_disk)
         self.directory = self.home / "data"
         self.host = host
         self.environment = environment or {}
+        self.launcher = []  # the beginning of a command that runs the program
         self.process = None
         self.port = None
         self._logs = []
@@ -205,7 +209,8 @@ class Router:
     def _spawn(self, terminal):
         log = Path(f"{self.home}.{len(self._logs)}.log")
         self._logs.append(log)
-        command = [BINARY, "serve", "--port", self.port, "--dir", self.directory, "--host", self.host, *self.arguments]
+        directory = ["--dir", self.directory] if self.directory_option else []
+        command = [*self.launcher, BINARY, "serve", "--port", self.port, *directory, "--host", self.host, *self.arguments]
         spawn, options = (terminal.start, {}) if terminal else (subprocess.Popen, {"stdin": subprocess.DEVNULL})
         with open(log, "wb") as output:
             self.process = spawn(

@@ -45,3 +45,37 @@ def test_connecting_while_it_hibernates(routers):
     for thread in threads:
         thread.join()
     assert not failures, f"{len(failures)} failed, the first: {failures[0]}"
+
+
+def test_an_instance_with_a_subscription_stays(routers):
+    """A subscriber that hibernates falls behind for as long as nobody asks it anything, and its publisher keeps the
+    WAL for it until the disk is full."""
+    router = routers("--idle-timeout", "300ms", "--log-level", "debug")
+    with router.connect("subscriber") as connection:
+        connection.execute(
+            "CREATE SUBSCRIPTION feed CONNECTION 'host=/nowhere' PUBLICATION p"
+            " WITH (connect = false, slot_name = NONE)")
+    with router.connect("subscriber") as connection:
+        # Enabled without a publisher: its worker tries, fails, and tries again.
+        connection.execute("ALTER SUBSCRIPTION feed SET (slot_name = 'feed')")
+        connection.execute("ALTER SUBSCRIPTION feed ENABLE")
+    assert processes.eventually(lambda: "something is at work in it" in router.log, within=10)
+    assert len(router.postmasters()) == 1
+    router.value("other", "SELECT 1")
+    assert processes.eventually(lambda: len(router.postmasters()) == 1, within=10), "the other one hibernates"
+    assert router.postmaster("subscriber") in router.postmasters()
+
+
+def test_an_occupied_instance_is_not_evicted(routers):
+    """The longest idle one makes room unless it is at work: then the next one does."""
+    router = routers("--max-instances", "2")
+    with router.connect("subscriber") as connection:
+        connection.execute(
+            "CREATE SUBSCRIPTION feed CONNECTION 'host=/nowhere' PUBLICATION p"
+            " WITH (connect = false, slot_name = 'feed')")
+        connection.execute("ALTER SUBSCRIPTION feed ENABLE")
+    kept = router.postmaster("subscriber")
+    for name in ("two", "three", "four"):
+        assert router.value(name, "SELECT 1") == 1
+        assert len(router.postmasters()) <= 2
+    assert router.postmaster("subscriber") == kept

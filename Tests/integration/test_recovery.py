@@ -397,7 +397,8 @@ def test_logging_every_statement_blocks_nothing_and_is_bounded(routers):
 
 @pytest.fixture
 def container(routers, monkeypatch):
-    """A router that is process 1 of a process namespace, as in most containers: its process id, and the router."""
+    """A router that is process 1 of a process namespace, as in most containers: the process id of that one, and the
+    router."""
     if not IS_ROOT:
         pytest.skip("making a process namespace takes root")
     router = routers.prepared()
@@ -407,12 +408,13 @@ def container(routers, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setattr("router.BINARY", script)
     router.start()
-    [first] = [pid for pid in processes.descendants(router.pid) if processes.parent(pid) == router.pid]
+    [first] = children(router.pid)
     try:
         yield first, router
     finally:
-        os.kill(first, signal.SIGTERM)
-        router.expect_exit(0)
+        if router.process is not None:
+            os.kill(first, signal.SIGTERM)
+            router.expect_exit(0)
 
 
 def test_a_process_that_a_container_hands_over_is_no_crash(container):
@@ -422,7 +424,7 @@ def test_a_process_that_a_container_hands_over_is_no_crash(container):
     with router.connect("lives") as neighbour, router.connect("dies"):
         # A stranger that is adopted and ends with a failure, and the children of a postmaster that was killed.
         subprocess.run(["nsenter", f"--target={first}", "--pid", "sh", "-c", "(sleep 0.2; exit 3) &"], check=True)
-        dying = _postmaster_in(router.directory / "dies", first)
+        dying = _postmaster_in(router.directory / "dies")
         os.kill(dying, signal.SIGKILL)
         assert processes.eventually(lambda: processes.state(dying) is None, 5), "not reaped"
         time.sleep(0.5)
@@ -430,21 +432,61 @@ def test_a_process_that_a_container_hands_over_is_no_crash(container):
         assert router.value("dies", "SELECT 1") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="as process 1 the router reaps only what it spawned itself")
 def test_the_first_process_of_a_container_reaps_what_it_inherits(container):
     """Zombies of the backends of a killed postmaster stayed for as long as the container (row 16)."""
     first, router = container
     with router.connect("dies"):
-        dying = _postmaster_in(router.directory / "dies", first)
+        dying = _postmaster_in(router.directory / "dies")
         family = processes.descendants(dying)
         assert len(family) > 3
         os.kill(dying, signal.SIGKILL)
         assert processes.eventually(lambda: not any(map(processes.state, family)), 3), processes.describe(family)
+        subprocess.run(["nsenter", f"--target={first}", "--pid", "sh", "-c", "(sleep 0.1; exit 3) &"], check=True)
+        assert processes.eventually(lambda: len(children(first)) == 1, 3), processes.describe(children(first))
 
 
-def _postmaster_in(directory, parent):
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_first_process_of_a_container_passes_signals_on(container, signal_number):
+    """Once each: passed on twice, the first one would hurry the stop, and sessions would end without a word."""
+    first, router = container
+    with router.wire() as connection:
+        connection.startup("alice", "tenant")
+        os.kill(first, signal_number)
+        [error] = connection.until_ready().errors
+        assert (error.severity, error.sqlstate) == ("FATAL", "57P01")
+    router.expect_exit(0)
+    assert "hurr" not in router.log
+    assert not (router.directory / "tenant" / "postmaster.pid").exists()
+
+
+def test_the_first_process_of_a_container_ends_as_the_router_does(container):
+    """A container whose program has failed must not look as if it had ended well, nor stay."""
+    first, router = container
+    [serving] = children(first)
+    os.kill(serving, signal.SIGKILL)
+    router.expect_exit(128 + signal.SIGKILL)
+    result = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", BINARY, "serve", "--port", "banana"], capture_output=True,
+        text=True, timeout=20, check=False)
+    assert result.returncode == 2 and "banana" in result.stderr, result
+
+
+def test_ctrl_c_in_a_container_is_passed_on_once(container):
+    """The terminal sends it to the whole foreground, the first process passed it on to the router as well, and the
+    second one hurried the first."""
+    first, router = container
+    [serving] = children(first)
+    assert os.getpgid(serving) != os.getpgid(first)
+
+
+def children(pid):
+    return [other for other in processes.descendants(pid) if processes.parent(other) == pid]
+
+
+def _postmaster_in(directory):
     """By its parent: its pid file has the number that it has in its namespace."""
-    [pid] = [pid for pid in processes.in_directory(directory) if processes.parent(pid) == parent]
+    family = processes.in_directory(directory)
+    [pid] = [pid for pid in family if processes.parent(pid) not in family]
     return pid
 
 

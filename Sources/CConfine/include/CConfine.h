@@ -18,12 +18,22 @@ enum confine_stage {
     CONFINE_STAGE_CREDENTIALS,
     CONFINE_STAGE_PARENT_DEATH,
     CONFINE_STAGE_LANDLOCK,
+    CONFINE_STAGE_CALLS,
     CONFINE_STAGE_EXEC,
 };
 
 struct confine_limit {
     int resource; // RLIMIT_…
     struct rlimit value;
+};
+
+// Which system calls are left to a program; the rest fail with EACCES, EPERM or ENOSYS. Source: seccomp(2).
+enum confine_calls {
+    CONFINE_CALLS_ALL = 0,
+    // No connect, no sockets but Unix ones, no settings of other processes (limits, priority, processors), no io_uring.
+    CONFINE_CALLS_LOCAL,
+    // As above, but IP sockets, and connect: to Unix sockets too, because the filter does not see where to.
+    CONFINE_CALLS_NETWORK,
 };
 
 struct confine_spec {
@@ -41,6 +51,7 @@ struct confine_spec {
     int parent_death_signal;       // 0: none. Sent when the *thread* that spawned ends
     int oom_score_adj;             // 0: as the parent; only raising needs no privilege
     int ruleset;                   // Landlock ruleset; -1: none (no_new_privs is set either way)
+    enum confine_calls calls;
 };
 
 struct confine_child {
@@ -75,6 +86,9 @@ enum confine_network {
 // The kernel's Landlock ABI version, or -1 with errno.
 int confine_landlock_abi(void);
 
+// 0 where this kernel can filter system calls, or -1 with errno.
+int confine_calls_available(void);
+
 // A ruleset that denies everything this ABI can deny: a close-on-exec descriptor, or -1 with errno.
 int confine_ruleset_create(int abi, enum confine_network network);
 
@@ -97,6 +111,9 @@ int files_rename_new(int from_directory, const char *from, int to_directory, con
 int files_start_writeback(int file);
 // syncfs(2).
 int files_sync_filesystem(int file);
+
+// Whether the path lies on a tmpfs: 1 or 0, -1 with errno. statfs(2).
+int files_is_in_memory(const char *path);
 
 // memmem(3): where `needle` begins in `space`, or NULL.
 const void *files_find(const void *space, size_t length, const void *needle, size_t needle_length);

@@ -1,21 +1,21 @@
 import Glibc
 
 /// A seeded generator that says its seed when asked; `ROUTERD_TEST_SEED` repeats a run.
-struct Chance: RandomNumberGenerator {
-    let seed: UInt64
+package struct Chance: RandomNumberGenerator {
+    package let seed: UInt64
     private var state: UInt64
 
-    init() {
+    package init() {
         let given = unsafe getenv("ROUTERD_TEST_SEED").flatMap { unsafe UInt64(String(cString: $0)) }
         self.init(seed: given ?? .random(in: 0...(.max)))
     }
 
-    init(seed: UInt64) {
+    package init(seed: UInt64) {
         self.seed = seed
         self.state = seed
     }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var word = state
         word = (word ^ word >> 30) &* 0xbf58_476d_1ce4_e5b9
@@ -24,7 +24,7 @@ struct Chance: RandomNumberGenerator {
     }
 
     /// The bytes in chunks of chance length, some of them empty.
-    mutating func chunks(of bytes: [UInt8], upTo longest: Int) -> [[UInt8]] {
+    package mutating func chunks(of bytes: [UInt8], upTo longest: Int) -> [[UInt8]] {
         var chunks: [[UInt8]] = []
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -35,7 +35,7 @@ struct Chance: RandomNumberGenerator {
     }
 
     /// The same bytes with a few flipped, cut out, doubled or put in.
-    mutating func mutation(of bytes: [UInt8]) -> [UInt8] {
+    package mutating func mutation(of bytes: [UInt8]) -> [UInt8] {
         var bytes = bytes
         for _ in 0..<Int.random(in: 1...8, using: &self) where !bytes.isEmpty {
             let place = Int.random(in: 0..<bytes.count, using: &self)
@@ -49,12 +49,7 @@ struct Chance: RandomNumberGenerator {
         }
         return bytes
     }
+
+    /// True so many times in a hundred.
+    package mutating func happens(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
 }
-
-func eachByte(_ bytes: [UInt8]) -> [[UInt8]] { bytes.map { [$0] } }
-
-func bigEndian(_ word: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: word >> (24 - 8 * $0)) } }
-
-func header(_ tag: Unicode.Scalar, _ length: UInt32) -> [UInt8] { [UInt8(ascii: tag)] + bigEndian(length) }
-
-func frame(_ tag: Unicode.Scalar, _ body: [UInt8] = []) -> [UInt8] { header(tag, UInt32(body.count + 4)) + body }

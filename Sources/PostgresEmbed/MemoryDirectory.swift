@@ -1,0 +1,65 @@
+import CConfine
+import Glibc
+import Reactor
+
+/// A base directory in memory, for a router whose data nobody wants afterwards.
+public struct MemoryDirectory: Sendable {
+    /// Absolute; mode 0700, empty when it is made.
+    public let path: String
+
+    private static let prefix = "routerd-memory-"
+
+    /// Makes one where a file system in memory is mounted, after removing what killed routers have left there.
+    ///
+    /// - Throws: `directoryUnusable` where there is none.
+    public static func make() throws(EmbedError) -> MemoryDirectory {
+        var failure = EmbedError.directoryUnusable(path: "/dev/shm", Errno(code: ENOENT))
+        for parent in parents() where isInMemory(parent) {
+            removeLeftovers(in: parent)
+            var template = Array((parent + "/" + prefix + "XXXXXX").utf8CString)
+            if unsafe mkdtemp(&template) != nil {
+                return MemoryDirectory(
+                    path: String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))
+            }
+            failure = .directoryUnusable(path: parent, .last)
+        }
+        throw failure
+    }
+
+    /// Bytes that fit into it at present.
+    public var freeBytes: Int {
+        var status = statvfs()
+        guard unsafe statvfs(path, &status) == 0 else { return 0 }
+        return Int(clamping: status.f_bavail) * Int(clamping: status.f_frsize)
+    }
+
+    /// Removes it with everything in it. Its server has stopped.
+    public func remove() {
+        guard let slash = path.lastIndex(of: "/"), let parent = try? FileSystem.openDirectory(String(path[..<slash]))
+        else { return }
+        try? Removal.remove(String(path[path.index(after: slash)...]), in: parent)
+    }
+
+    private static func parents() -> [String] {
+        let own = unsafe getenv("XDG_RUNTIME_DIR").map { unsafe String(cString: $0) }
+        return ["/dev/shm", own, "/tmp"].compactMap { $0 }.filter { $0.hasPrefix("/") }
+    }
+
+    private static func isInMemory(_ path: String) -> Bool {
+        unsafe files_is_in_memory(path) == 1
+    }
+
+    /// A directory of ours whose lock nobody holds belongs to a router that was killed.
+    private static func removeLeftovers(in parent: String) {
+        guard let directory = try? FileSystem.openDirectory(parent),
+            let names = try? FileSystem.entries(of: directory, path: parent)
+        else { return }
+        for name in names where name.hasPrefix(prefix) {
+            guard let status = FileSystem.status(ofPath: "\(parent)/\(name)"), status.owner == geteuid(),
+                let lock = try? ServerLock.take("\(parent)/\(name)/.routerd/lock", for: name)
+            else { continue }
+            if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }
+            try? Removal.remove(name, in: directory)
+        }
+    }
+}

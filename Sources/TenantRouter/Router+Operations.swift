@@ -1,0 +1,123 @@
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+import WireProtocol
+
+// What an operator asks of a tenant. Each is answered once, when it is done, on the reactor's thread.
+
+extension Router {
+    typealias Answer<Value> = (inout Router, Result<Value, ErrorMessage>) -> Void
+
+    /// Who waits for what.
+    struct Operations {
+        var droppers: [TenantName: [Answer<Bool>]] = [:]
+        var hibernators: [TenantName: [Answer<Bool>]] = [:]
+        var wakers: [WaiterID: (tenant: TenantName, answer: Answer<Void>)] = [:]
+        /// Counts down, where sessions' tokens never are.
+        var lastWaiter = UInt64.max
+        var sweeping = Sweeping.idle
+    }
+
+    /// One worker at most deletes old trees: the others are for clients that wait.
+    enum Sweeping {
+        case idle
+        case running
+        /// Something has come that the present one may not see.
+        case runningAndWanted
+    }
+
+    /// Ends the tenant's sessions, stops its instance and deletes its data. False where there was none.
+    mutating func drop(_ tenant: TenantName, _ answer: @escaping Answer<Bool>) {
+        guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
+        operations.droppers[tenant, default: []].append(answer)
+        poolActions += pool.dropRequested(tenant, now: reactor.now)
+    }
+
+    /// Ends the tenant's sessions and stops its instance; whoever connects wakes it. False where none ran.
+    mutating func hibernate(_ tenant: TenantName, _ answer: @escaping Answer<Bool>) {
+        switch pool.state(of: tenant) {
+        case .cold, .queued, .provisioning, .failed, .dropping: answer(&self, .success(false))
+        case .booting, .claiming, .ready, .draining, .hibernating:
+            operations.hibernators[tenant, default: []].append(answer)
+            poolActions += pool.stopRequested(tenant, now: reactor.now)
+        }
+    }
+
+    /// Has the tenant's instance running, as a client's connect would.
+    mutating func wake(_ tenant: TenantName, _ answer: @escaping Answer<Void>) {
+        let waiter = WaiterID(operations.lastWaiter)
+        operations.lastWaiter -= 1
+        operations.wakers[waiter] = (tenant, answer)
+        poolActions += pool.leaseRequested(waiter, for: tenant, now: reactor.now)
+    }
+}
+
+// MARK: - Done
+
+extension Router {
+    /// The tenant's instance is gone.
+    mutating func hibernated(_ tenant: TenantName) {
+        for answer in operations.hibernators.removeValue(forKey: tenant) ?? [] { answer(&self, .success(true)) }
+    }
+
+    mutating func notWoken(_ waker: (tenant: TenantName, answer: Answer<Void>), _ refusal: PoolRefusal) {
+        let failure = startFailures[waker.tenant]
+        waker.answer(
+            &self, .failure(.refusal(refusal, tenant: waker.tenant, limits: limits, failure: failure)))
+    }
+
+    /// No instance uses the directory; what is left of the last one may still be looked after.
+    mutating func remove(_ tenant: TenantName) {
+        if retiring[tenant] != nil {
+            retiring[tenant] = .remove
+        } else {
+            submitRemoval(tenant)
+        }
+    }
+
+    func submitRemoval(_ tenant: TenantName) {
+        let (store, mailbox) = (store, mailbox)
+        workers.submit {
+            mailbox.post(
+                .removed(
+                    tenant, Result { () throws(EmbedError) in try store.drop(directoryName: tenant.directoryName) }))
+        }
+    }
+
+    /// The directory is out of sight; its files go behind the asker's back.
+    mutating func removed(_ tenant: TenantName, _ result: Result<Bool, EmbedError>) {
+        switch result {
+        case .success(true):
+            log.info("database dropped", metadata: ["tenant": "\(tenant)"])
+            sweep()
+        case .success(false): break
+        case .failure(let error):
+            log.error("cannot drop: \(error.message)", metadata: ["tenant": "\(tenant)"])
+        }
+        poolActions += pool.removed(tenant, now: reactor.now)
+        for answer in operations.droppers.removeValue(forKey: tenant) ?? [] {
+            answer(&self, result.mapError { ErrorMessage($0) })
+        }
+    }
+
+    /// Deletes what earlier runs and drops have left.
+    mutating func sweep() {
+        switch operations.sweeping {
+        case .idle:
+            operations.sweeping = .running
+            let (store, mailbox, isStopping) = (store, mailbox, isStopping)
+            workers.submit {
+                store.sweep { isStopping.isRaised }
+                mailbox.post(.swept)
+            }
+        case .running, .runningAndWanted: operations.sweeping = .runningAndWanted
+        }
+    }
+
+    mutating func swept() {
+        let wasWanted = operations.sweeping == .runningAndWanted
+        operations.sweeping = .idle
+        if wasWanted { sweep() }
+    }
+}

@@ -1,0 +1,114 @@
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+import WireProtocol
+
+// Clusters that are ready before anybody has asked for them, and how one becomes a tenant's.
+
+extension Router {
+    mutating func prepareSpare(_ id: InstanceID) {
+        instances[id] = Instance(id: id, holder: .nobody)
+        let (store, mailbox) = (store, mailbox)
+        workers.submit {
+            mailbox.post(.sparePrepared(id, Result { () throws(EmbedError) in try store.prepareSpare() }))
+        }
+    }
+
+    mutating func sparePrepared(_ id: InstanceID, _ result: Result<PreparedCluster, EmbedError>) {
+        guard let instance = instances[id] else { return }
+        switch result {
+        case .success(let cluster):
+            instance.phase = .prepared(cluster)
+            let actions = pool.sparePrepared(id, now: reactor.now)
+            poolActions += actions
+            // Without a boot its slot is wanted for somebody.
+            if !actions.contains(.boot(id)) { retire(instance, cluster) }
+        case .failure(let error):
+            instances[id] = nil
+            startFailed(instance, ErrorMessage(error))
+            poolActions += pool.spareFailed(id, now: reactor.now)
+        }
+    }
+
+    /// The first connection to a database builds what all later ones read.
+    mutating func warm(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
+        instance.phase = .warming(running, socket)
+        run(Statement(purpose: .warming, text: RouterSQL.warming), on: instance)
+    }
+
+    mutating func warmed(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
+        guard case .warming(let running, let socket) = instance.phase else { return }
+        switch result {
+        case .success:
+            instance.phase = .spare(running, socket)
+            log.debug("a spare is ready", metadata: ["pid": "\(running.processID)"])
+            poolActions += pool.ready(instance.id, now: reactor.now)
+        case .failure(let error):
+            startFailed(instance, error)
+            startLadder(instance, running)
+        }
+    }
+}
+
+// MARK: - Claiming
+
+extension Router {
+    /// The spare's directory gets the tenant's name, journalled, on a worker's time; then its database does.
+    mutating func claim(_ id: InstanceID, for tenant: TenantName, insteadOf provisional: InstanceID) {
+        instances[provisional] = nil
+        guard let instance = instances[id], case .spare(let running, let socket) = instance.phase else { return }
+        instance.claimed(by: tenant)
+        instance.phase = .journaling(running, socket, .none)
+        running.start = (.claim, reactor.now)
+        let (store, mailbox, spare) = (store, mailbox, running.cluster)
+        workers.submit {
+            mailbox.post(
+                .journaled(
+                    id,
+                    Result { () throws(EmbedError) in
+                        try store.claim(
+                            spare, directoryName: tenant.directoryName, databaseName: tenant.string)
+                    }))
+        }
+    }
+
+    mutating func journaled(_ id: InstanceID, _ result: Result<PreparedCluster, EmbedError>) {
+        guard let instance = instances[id], case .journaling(let running, let socket, let interruption) = instance.phase
+        else { return }
+        switch result {
+        case .success(let cluster):
+            running.cluster = cluster
+            announceCreation(instance)
+        case .failure(let error):
+            startFailed(instance, ErrorMessage(error))
+            instance.claimFailed()
+        }
+        switch (interruption, instance.tenant) {
+        case (.exited(let status), _): ended(instance, running, status)
+        case (.stop, _), (.none, nil): startLadder(instance, running)
+        case (.none, let tenant?): name(instance, running, socket, for: tenant)
+        }
+    }
+}
+
+// MARK: - Asking
+
+extension Router {
+    /// Clients are not all that may use an instance: a subscription, a vacuum, a worker of an extension.
+    mutating func ask(_ id: InstanceID) {
+        guard let instance = instances[id], case .serving = instance.phase else { return }
+        run(Statement(purpose: .occupancy, text: RouterSQL.isOccupied), on: instance)
+    }
+
+    /// An instance that does not answer is of no use to anybody either.
+    mutating func occupancyTold(_ instance: Instance, _ result: Result<[[String?]], ErrorMessage>) {
+        guard case .serving = instance.phase else { return }
+        if case .success(let rows) = result, rows.first?.first == "t" {
+            log.debug("instance stays: something is at work in it", metadata: metadata(instance))
+            poolActions += pool.isOccupied(instance.id, now: reactor.now)
+        } else {
+            poolActions += pool.isIdle(instance.id, now: reactor.now)
+        }
+    }
+}

@@ -1,0 +1,228 @@
+"""Clients that write on several tenants and note what was acknowledged, while processes are killed, stopped and
+restarted under them by chance. What must hold whatever happens: no acknowledged transaction is lost, none is there by
+half, no client hangs, every tenant answers afterwards.
+
+A weapon is a function of the chaos that does its harm (or begins it, see `later`) and says what it did; whoever wants
+other harm passes other weapons."""
+
+import collections
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+
+import psycopg
+
+import processes
+
+# What a client may be told meanwhile; without a code, the connection broke in the middle as PostgreSQL's own does.
+EXCUSES = (None, "57P01", "57P02", "57P03")
+# The longest that any one statement or connect may take, whatever is done to whom.
+PATIENCE = 40
+
+
+class Chaos:
+    def __init__(self, router, weapons, seed, tenants=4, writers=2, excuses=EXCUSES, pause=(0.05, 1.0)):
+        self.router = router
+        self.weapons = list(weapons)
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.tenants = [f"chaos_{number}" for number in range(tenants)]
+        self.excuses = excuses
+        self.done = collections.Counter()
+        self.over = threading.Event()
+        self.writers = [Writer(self, tenant, number) for tenant in self.tenants for number in range(writers)]
+        self._pause = pause
+        self._later = []
+
+    def run(self, seconds):
+        """Harm for so long, then rest, then the reckoning."""
+        for tenant in self.tenants:
+            with self.router.connect(tenant) as connection:
+                connection.execute("CREATE TABLE written (writer int, n bigint, PRIMARY KEY (writer, n))")
+                connection.execute("CREATE TABLE counted AS SELECT w AS writer, 0::bigint AS n FROM "
+                                   "generate_series(0, 99) w")
+        for writer in self.writers:
+            writer.start()
+        try:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                self.rest(self.chance.uniform(*self._pause))
+                weapon = self.chance.choice(self.weapons)
+                if weapon(self):
+                    self.done[weapon.__name__] += 1
+        finally:
+            self.settle()
+        self.reckon()
+
+    def rest(self, seconds):
+        """Waits, and does what was put off until a time that comes meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            self._later.sort(key=lambda entry: entry[0])
+            due = self._later[0][0] if self._later else until
+            time.sleep(max(0, min(due, until) - time.monotonic()))
+            if due > until or not self._later:
+                return
+            self._later.pop(0)[1]()
+
+    def later(self, seconds, action):
+        """Puts an action off: how a weapon ends its harm."""
+        self._later.append((time.monotonic() + seconds, action))
+
+    def settle(self):
+        """Ends every harm under way and lets the clients come to an end."""
+        for _, action in self._later:
+            action()
+        self._later.clear()
+        # Everybody gets through once more.
+        counts = [writer.acknowledged for writer in self.writers]
+        resumed = lambda: all(w.acknowledged > c for w, c in zip(self.writers, counts, strict=True))
+        self.recovered = processes.eventually(resumed, PATIENCE)
+        self.over.set()
+        for writer in self.writers:
+            writer.join(PATIENCE)
+
+    def reckon(self):
+        about = f"seed {self.seed}: {dict(self.done)}"
+        assert not any(writer.is_alive() for writer in self.writers), f"{about}: a client hangs"
+        faults = [writer.fault for writer in self.writers if writer.fault]
+        assert not faults, f"{about}: {faults}"
+        assert self.recovered, f"{about}: a client gets through no more"
+        slowest = max(writer.slowest for writer in self.writers)
+        assert slowest < PATIENCE, f"{about}: a client waited {slowest:.1f} s"
+        for tenant in self.tenants:
+            self._reckon(tenant, about)
+        rows = sum(writer.acknowledged for writer in self.writers)
+        print(f"{about}; {rows} transactions acknowledged, none lost, the slowest {slowest:.1f} s")
+
+    def _reckon(self, tenant, about):
+        with self.router.connect(tenant) as connection:
+            written = connection.execute("SELECT writer, n FROM written").fetchall()
+            counted = dict(connection.execute("SELECT writer, n FROM counted").fetchall())
+        for writer in self.writers:
+            if writer.tenant != tenant:
+                continue
+            there = {n for number, n in written if number == writer.number}
+            lost = writer.numbers - there
+            assert not lost, f"{about}: {tenant} lost {sorted(lost)[:5]} of writer {writer.number}"
+            assert counted[writer.number] == len(there), f"{about}: {tenant} has a transaction by half"
+
+    # What weapons aim at
+
+    def postmaster(self):
+        """Of a tenant by chance, if it lives: None between the death of one and the boot of the next."""
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            process = self.router.postmaster(self.chance.choice(self.tenants))
+            return process if self._is_ours(process) else None
+
+    def child(self):
+        """A process of a postmaster: a backend, the WAL writer, the checkpointer …"""
+        postmaster = self.postmaster()
+        children = [p for p in processes.descendants(postmaster) if processes.parent(p) == postmaster] if postmaster else []
+        return self.chance.choice(children) if children else None
+
+    def _is_ours(self, process):
+        """Numbers are used again; nobody else's process is harmed."""
+        return process in processes.in_directory(self.router.home)
+
+
+class Writer(threading.Thread):
+    """Transactions of two statements, one after the other; reconnects when it is cut off."""
+
+    def __init__(self, chaos, tenant, number):
+        super().__init__(daemon=True)
+        self.chaos, self.tenant, self.number = chaos, tenant, number
+        self.numbers = set()
+        self.fault = None
+        self.slowest = 0.0
+
+    @property
+    def acknowledged(self):
+        return len(self.numbers)
+
+    def run(self):
+        n = 0
+        while not self.chaos.over.is_set():
+            began = time.monotonic()
+            try:
+                with self.chaos.router.connect(self.tenant, connect_timeout=PATIENCE) as connection:
+                    while not self.chaos.over.is_set():
+                        self.slowest = max(self.slowest, time.monotonic() - began)
+                        began = time.monotonic()
+                        n += 1
+                        self._transaction(connection, n)
+                        self.numbers.add(n)
+            except psycopg.Error as error:
+                if error.sqlstate not in self.chaos.excuses:
+                    self.fault = f"{self.tenant}: {error.sqlstate} {error}"
+                    return
+                self.slowest = max(self.slowest, time.monotonic() - began)
+                time.sleep(0.01)
+
+    def _transaction(self, connection, n):
+        with connection.transaction():
+            connection.execute("INSERT INTO written VALUES (%s, %s)", (self.number, n))
+            connection.execute("UPDATE counted SET n = n + 1 WHERE writer = %s", (self.number,))
+
+
+# Weapons
+
+
+def kill_a_postmaster(chaos):
+    return _signal(chaos.postmaster(), signal.SIGKILL)
+
+
+def kill_a_child(chaos):
+    return _signal(chaos.child(), signal.SIGKILL)
+
+
+def hang_a_postmaster(chaos):
+    return _hang(chaos, chaos.postmaster())
+
+
+def hang_a_child(chaos):
+    return _hang(chaos, chaos.child())
+
+
+def hang_the_router(chaos):
+    return _hang(chaos, chaos.router.pid)
+
+
+def kill_the_router(chaos):
+    """And starts it again at the same place: at once, or after a while in which its children must have gone."""
+    router = chaos.router
+    router.kill()
+    if chaos.chance.random() < 0.3:
+        chaos.rest(1)
+    router.start(port=router.port)
+    return True
+
+
+def restart_the_router(chaos):
+    """In order, under load."""
+    chaos.router.stop(within=30)
+    chaos.router.start(port=chaos.router.port)
+    return True
+
+
+EVERY_KILL = (kill_a_postmaster, kill_a_child, hang_a_postmaster, hang_a_child, hang_the_router, kill_the_router,
+              restart_the_router)
+
+
+def _signal(process, number):
+    if process is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
+        return True
+    return False
+
+
+def _hang(chaos, process):
+    if not _signal(process, signal.SIGSTOP):
+        return False
+    chaos.later(chaos.chance.uniform(0.05, 1.5), lambda: _signal(process, signal.SIGCONT))
+    return True
