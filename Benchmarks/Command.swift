@@ -71,6 +71,9 @@ struct Command: ParsableCommand {
     @Option(name: .customLong("json"), help: "Write every sample and the summary to this file.")
     var jsonPath: String?
 
+    @Option(name: .customLong("report"), help: "Write the report to this directory, as a page with charts: index.html.")
+    var reportDirectory: String?
+
     func validate() throws {
         guard [rounds, seconds, scale, samples, burst, live, sessions, tenants, silent].allSatisfy({ $0 > 0 }),
             directories >= 0
@@ -110,9 +113,11 @@ struct Command: ParsableCommand {
         let program = try routerd.map { path throws(Failure) in
             try RouterProgram(path: path, tools: tools, directory: directory)
         }
-        try lineup.start(
-            peers.elements, program: program, scale: subjects.contains(where: \.needsTables) ? scale : nil,
-            progress: progress)
+        let needs = subjects.map(\.needs)
+        if needs.contains(where: { $0 != .router }) {
+            try lineup.start(
+                peers.elements, program: program, scale: needs.contains(.tables) ? scale : nil, progress: progress)
+        }
 
         var report = Report(machine: try Machine(tools: tools, peers: peers.elements))
         report.settingDifferences = lineup.settingDifferences
@@ -124,6 +129,7 @@ struct Command: ParsableCommand {
         progress.clear()
         print(report.text)
         if let jsonPath { try report.write(to: jsonPath) }
+        if let reportDirectory { try Page(report: report).write(to: reportDirectory) }
     }
 
     private func measure(_ subject: Subject, on stage: Stage) throws(Failure) -> any SubjectReport {
@@ -159,11 +165,21 @@ struct Command: ParsableCommand {
 enum Subject: String, CaseIterable, ExpressibleByArgument {
     case routing, latency, reconnect, bulk, tenants, idle, scaling
 
-    /// Whether it asks for pgbench's tables.
-    var needsTables: Bool {
+    /// What has to be up before it.
+    enum Need {
+        /// The peers with pgbench's tables in them.
+        case tables
+        /// The peers.
+        case peers
+        /// It starts what it measures.
+        case router
+    }
+
+    var needs: Need {
         switch self {
-        case .routing, .latency, .reconnect: true
-        case .bulk, .tenants, .idle, .scaling: false
+        case .routing, .latency, .reconnect: .tables
+        case .bulk, .tenants: .peers
+        case .idle, .scaling: .router
         }
     }
 

@@ -40,6 +40,7 @@ struct Load {
             started.leave()
         }
         let after = observed.flatMap { try? ProcessCPU(of: $0) }
+        try Interruption.check()
         var latencies = Latencies()
         for outcome in outcomes { latencies.add(try outcome.get()) }
         let count = Double(max(1, latencies.summary.count))

@@ -89,7 +89,7 @@ final class RouterServer {
     }
 
     /// Waits until `instances` are there at least, and all have come to rest: what refills spares or writes a first
-    /// checkpoint has ended. Somebody else's work in the same processes may go on for ever, so this gives up in the end.
+    /// checkpoint has ended. Some work may go on for ever, so this gives up in the end.
     func settle(instances: Int = 0, patience: Duration = .seconds(10)) throws(Failure) {
         let deadline = ContinuousClock.now + patience
         var before = tree

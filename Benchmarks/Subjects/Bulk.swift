@@ -18,7 +18,8 @@ struct Bulk {
 
     private func measure(_ peer: Peer, round: Int) throws(Failure) -> BulkReport.Sample {
         let client = try WireClient(port: peer.port, user: Psql.user, database: Psql.database)
-        // Nothing of it is logged, so a disk has less say in it.
+        // Neither logged nor written out: it is not the disk that is measured.
+        try client.query("SET temp_buffers = '192MB'")
         try client.query("CREATE TEMPORARY TABLE bulk (body text)")
         let copy = try observed(peer) { () throws(Failure) in
             try client.copy("COPY bulk FROM STDIN", chunk: Self.chunk, count: Self.chunks)

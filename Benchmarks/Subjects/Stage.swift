@@ -30,7 +30,7 @@ struct Stage {
             program, tools: tools, directory: directory, base: "\(directory.path)/\(Self.base)", options: options)
     }
 
-    /// The same for each peer in each round, peers in turn.
+    /// The same for each peer in each round, peers in turn. `seconds` is about what one takes.
     func measure<Sample>(
         _ subject: Subject, _ what: String? = nil, rounds: Int, seconds: Int,
         _ measure: (Peer, Int) throws(Failure) -> Sample
@@ -40,7 +40,8 @@ struct Stage {
             for peer in lineup.turns(of: round) {
                 let left = Duration.seconds((rounds * lineup.peers.count - samples.count) * seconds)
                 progress.note(
-                    "\(subject.rawValue): \(what.map { $0 + ", " } ?? "")round \(round) of \(rounds), \(peer.kind.title); "
+                    [subject.rawValue + ":", what.map { $0 + "," }, "round \(round) of \(rounds),", peer.kind.title]
+                        .compactMap(\.self).joined(separator: " ") + "; "
                         + "\(left.formatted(.time(pattern: .minuteSecond))) left")
                 samples.append(try measure(peer, round))
             }

@@ -155,7 +155,8 @@ struct TenantsReport: SubjectReport {
         return Section(
             title: "tenants: what idle instances take", table: table,
             notes: [
-                "MB each: difference of MemAvailable, which the whole machine changes; PSS leaves out the kernel's part.",
+                "MB each: difference of MemAvailable, which the whole machine changes.",
+                "PSS: of all their processes; what the kernel keeps for them is not in it.",
                 "CPU: routerd and everything below it, over 10 s.",
             ])
     }
