@@ -16,7 +16,7 @@ struct RouterProgram {
     }
 }
 
-/// A running routerd, with a base directory that may be another one's later.
+/// A running routerd, with a base directory that may be another one's later. Whoever starts it stops it.
 final class RouterServer {
     let port: Int
     let process: ChildProcess
@@ -63,8 +63,6 @@ final class RouterServer {
         }
         startTime = ContinuousClock.now - start
     }
-
-    deinit { stop() }
 
     /// Ends it in order; it takes its instances with it.
     func stop() { process.stop(by: Self.ladder) }

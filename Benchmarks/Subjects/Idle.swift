@@ -15,6 +15,7 @@ struct Idle {
     private func establishedSessions() throws(Failure) -> IdleReport.Row {
         let each = (sessions + tenants - 1) / tenants
         let server = try stage.startRouter(instances: tenants, .init(maxConnections: max(40, each + 2), spares: 0))
+        defer { server.stop() }
         for index in 0..<tenants {
             if index.isMultiple(of: 10) { note("waking \(tenants) tenants, \(index) are up") }
             try WireClient(port: server.port, user: Psql.user, database: Stage.tenant(index)).terminate()
@@ -26,6 +27,7 @@ struct Idle {
 
     private func silentConnections() throws(Failure) -> IdleReport.Row {
         let server = try stage.startRouter(instances: 1)
+        defer { server.stop() }
         return try measure(.silent, count: silent, of: server) { _ throws(Failure) in
             try Connection(port: server.port)
         }

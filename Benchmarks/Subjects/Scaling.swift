@@ -15,6 +15,7 @@ struct Scaling {
         // One tenant has to take all clients.
         let server = try stage.startRouter(
             instances: most, .init(maxConnections: Self.clients + 10, spares: 0))
+        defer { server.stop() }
         for index in 0..<most {
             if index.isMultiple(of: 10) { note("filling \(most) tenants, \(index) are up") }
             try fill(Stage.tenant(index), port: server.port)

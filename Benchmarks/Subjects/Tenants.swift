@@ -36,22 +36,24 @@ struct Tenants {
     // MARK: Connecting
 
     /// New databases by new users, one after the other.
-    private func firstConnects(_ kind: TenantsReport.Connect.Kind, spares: Int) throws(Failure) -> TenantsReport.Connect
-    {
+    private func firstConnects(
+        _ kind: TenantsReport.Connect.Kind, spares: Int
+    ) throws(Failure) -> TenantsReport.Connect {
         let server = try stage.startRouter(instances: samples, .init(spares: spares))
+        defer { server.stop() }
         var latencies = Latencies()
         for index in 0..<samples {
             note("\(kind.text), \(index + 1) of \(samples)")
             try server.settle(instances: index + spares)
-            latencies.record(try timed(firstConnect(to: server, "\(kind.rawValue)-\(index)")).time)
+            latencies.record(try firstConnect(to: server, "\(kind.rawValue)-\(index)"))
         }
         return .init(kind: kind, summary: latencies.summary, curve: latencies.curve)
     }
 
-    private func firstConnect(to server: RouterServer, _ name: String) -> () throws(Failure) -> Void {
-        { () throws(Failure) in
+    private func firstConnect(to server: RouterServer, _ name: String) throws(Failure) -> Duration {
+        try timed { () throws(Failure) in
             try WireClient(port: server.port, user: "user-of-\(name)", database: name).terminate()
-        }
+        }.time
     }
 
     /// Instances that have hibernated by themselves, one after the other, up to a query's answer.
@@ -100,6 +102,7 @@ struct Tenants {
     private func newNamesAtOnce() throws(Failure) -> TenantsReport.Rush {
         note("a burst of \(burst) new names")
         let server = try stage.startRouter(instances: burst, .init())
+        defer { server.stop() }
         try server.settle()
         let port = server.port
         return try rush(of: burst) { index throws(Failure) in
@@ -111,6 +114,7 @@ struct Tenants {
     private func makeTenants() throws(Failure) {
         note("making \(live) tenants")
         let server = try stage.startRouter(instances: live)
+        defer { server.stop() }
         for index in 0..<live { try ask(server.port, Stage.tenant(index)) }
         server.stop()
         sync()
@@ -120,10 +124,12 @@ struct Tenants {
     private func bootStorm() throws(Failure) -> TenantsReport.Storm {
         note("a boot storm of \(storm) tenants")
         let victim = try stage.startRouter(instances: live)
+        defer { victim.stop() }
         for index in 0..<storm { try ask(victim.port, Stage.tenant(index)) }
         try victim.settle()
         victim.kill()
         let server = try stage.startRouter(instances: live)
+        defer { server.stop() }
         let port = server.port
         let rush = try rush(of: storm) { index throws(Failure) in
             try ask(port, Stage.tenant(index))
@@ -160,6 +166,7 @@ struct Tenants {
     private func memory(maxConnections: Int?) throws(Failure) -> TenantsReport.Memory {
         let limit = maxConnections.map { "--max-connections \($0)" } ?? "the default --max-connections"
         let server = try stage.startRouter(instances: live, .init(maxConnections: maxConnections, spares: 0))
+        defer { server.stop() }
         try server.settle()
         let before = (try Memory.available(), try Memory.resident(server.process.pid))
         for index in 0..<live {
@@ -201,15 +208,15 @@ struct Tenants {
         var (starts, first, wakes, warm) = (Latencies(), Latencies(), Latencies(), Latencies())
         for round in 0..<rounds {
             let server = try stage.startRouter(instances: live)
+            defer { server.stop() }
             starts.record(server.startTime)
-            first.record(try timed(firstConnect(to: server, "among-\(lookalikes)-\(round)")).time)
+            first.record(try firstConnect(to: server, "among-\(lookalikes)-\(round)"))
             for index in 0..<5 {
                 try server.settle()
                 let name = Stage.tenant(index)
                 wakes.record(try timed { () throws(Failure) in try ask(server.port, name) }.time)
                 for _ in 0..<20 { warm.record(try timed { () throws(Failure) in try ask(server.port, name) }.time) }
             }
-            server.stop()
         }
         return .init(
             lookalikes: lookalikes, start: starts.summary, firstConnect: first.summary, wake: wakes.summary,
