@@ -105,7 +105,11 @@ struct Command: ParsableCommand {
         let routerd = peers.elements.contains(.routerd) ? try routerdExecutable(progress) : nil
         let parent = URL(filePath: parentDirectory).absoluteURL.resolvingSymlinksInPath().path
         let directory = try WorkDirectory(in: parent, owner: tools.account)
-        defer { directory.remove() }
+        defer {
+            progress.note("Removing \(directory.path)")
+            directory.remove()
+            progress.clear()
+        }
 
         // The other subjects have up to 8 clients.
         let lineup = Lineup(tools: tools, directory: directory, clients: max(8, clients.elements.max() ?? 1))
@@ -123,11 +127,22 @@ struct Command: ParsableCommand {
         report.settingDifferences = lineup.settingDifferences
         let stage = Stage(
             tools: tools, directory: directory, progress: progress, program: program, lineup: lineup)
-        for subject in Subject.allCases where subjects.contains(subject) {
-            report.add(try measure(subject, on: stage), of: subject)
+        do throws(Failure) {
+            for subject in Subject.allCases where subjects.contains(subject) {
+                report.add(try measure(subject, on: stage), of: subject)
+            }
+        } catch {
+            // What was measured before is still worth something.
+            try publish(report, progress)
+            throw error
         }
+        try publish(report, progress)
+    }
+
+    private func publish(_ report: Report, _ progress: Progress) throws(Failure) {
         progress.clear()
-        print(report.text)
+        // Not by way of a buffer: stopping and removing what is left takes its time.
+        FileHandle.standardOutput.write(Data((report.text + "\n").utf8))
         if let jsonPath { try report.write(to: jsonPath) }
         if let reportDirectory { try Page(report: report).write(to: reportDirectory) }
     }
