@@ -20,7 +20,7 @@ struct Command: ParsableCommand {
     var rounds = 3
 
     @Option(help: "Seconds per measurement.")
-    var seconds = 3
+    var seconds = 2
 
     @Option(help: "routing: numbers of concurrent clients, separated by commas.")
     var clients = List<Int>([8, 32])

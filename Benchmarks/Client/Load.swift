@@ -30,6 +30,7 @@ struct Load {
         started.enter()
         let (targets, statement, rows, time) = (targets, statement, rows, Duration.seconds(seconds))
         var before: ProcessCPU?
+        var start = ContinuousClock.now
         let outcomes = concurrently(targets.count) { index throws(Failure) in
             let client = try Self.prepare(targets[index], statement, thenLeave: prepared)
             started.wait()
@@ -37,8 +38,10 @@ struct Load {
         } meanwhile: {
             prepared.wait()
             before = observed.flatMap { try? ProcessCPU(of: $0) }
+            start = ContinuousClock.now
             started.leave()
         }
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
         let after = observed.flatMap { try? ProcessCPU(of: $0) }
         try Interruption.check()
         var latencies = Latencies()
@@ -46,7 +49,7 @@ struct Load {
         let count = Double(max(1, latencies.summary.count))
         var cpu: Double?
         if let before, let after { cpu = (after - before).total / .microseconds(1) / count }
-        return Outcome(latencies: latencies, transactionsPerSecond: count / Double(seconds), cpu: cpu)
+        return Outcome(latencies: latencies, transactionsPerSecond: count / seconds, cpu: cpu)
     }
 
     private static func prepare(

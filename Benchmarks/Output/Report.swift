@@ -32,7 +32,7 @@ struct Report: Encodable {
     /// For programs.
     func write(to path: String) throws(Failure) {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .iso8601
         do {
             try encoder.encode(self).write(to: URL(filePath: path))
