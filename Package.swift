@@ -18,6 +18,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         // Kernel interfaces that Glibc's Swift module hides: one function per call, no logic.
@@ -51,9 +52,12 @@ let package = Package(
         // The program as a black box, beside its peers.
         .executableTarget(
             name: "Benchmarks",
-            dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
             // Compiled by the benchmark itself, as a program of its own.
-            path: "Benchmarks", exclude: ["forwarder.c"], swiftSettings: careful),
+            path: "Benchmarks", exclude: ["Peers/forwarder.c"], swiftSettings: careful),
         // What several test targets share.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: careful),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor"], swiftSettings: careful),

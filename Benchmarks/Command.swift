@@ -9,30 +9,58 @@ struct Command: ParsableCommand {
         commandName: "Benchmarks",
         abstract: "Measures routerd beside PostgreSQL itself, PgBouncer, and a bare forwarder in C.",
         discussion: """
-            Everything is started here, on free ports of the loopback interface and in a directory under /tmp, and \
-            ended and removed afterwards. Progress goes to standard error, the table to standard output.
+            Everything is started here, on free ports of the loopback interface and in a directory of its own, and \
+            ended and removed afterwards. Progress goes to standard error, the tables to standard output.
             """)
 
     @Argument(help: "What to measure: \(Subject.names).")
-    var subjects: [Subject] = [.routing]
+    var subjects: [Subject] = Subject.allCases
 
     @Option(help: "Measurements of each kind; the peers take turns within each round.")
-    var rounds = 5
+    var rounds = 3
 
     @Option(help: "Seconds per measurement.")
-    var seconds = 5
+    var seconds = 2
 
-    @Option(help: "Numbers of concurrent clients, separated by commas.")
+    @Option(help: "routing: numbers of concurrent clients, separated by commas.")
     var clients = List<Int>([8, 32])
 
-    @Option(name: .customLong("protocol"), help: "pgbench query modes, separated by commas: \(QueryMode.names).")
+    @Option(
+        name: .customLong("protocol"), help: "routing: pgbench's query modes, separated by commas: \(QueryMode.names).")
     var modes = List<QueryMode>([.prepared])
+
+    @Option(name: .customLong("script"), help: "routing: pgbench's scripts, separated by commas: \(Script.names).")
+    var scripts = List<Script>([.select])
 
     @Option(help: "Peers, separated by commas: \(Peer.Kind.names).")
     var peers = List<Peer.Kind>(Peer.Kind.allCases)
 
     @Option(help: "pgbench's scale: 100,000 rows, 15 MB, each.")
     var scale = 10
+
+    @Option(help: "tenants: first connects and wakes of each kind.")
+    var samples = 30
+
+    @Option(help: "tenants: new names that connect at once.")
+    var burst = 100
+
+    @Option(help: "tenants: idle instances that are measured.")
+    var live = 30
+
+    @Option(help: "tenants: directories that only look like tenants'.")
+    var directories = 10_000
+
+    @Option(help: "idle: established sessions.")
+    var sessions = 1_000
+
+    @Option(help: "idle: tenants that these are spread over.")
+    var tenants = 50
+
+    @Option(help: "idle: connections that never send a startup packet.")
+    var silent = 8_000
+
+    @Option(name: .customLong("dir"), help: "Where this program makes its own directory, on disk.")
+    var parentDirectory = "/tmp"
 
     @Option(name: .customLong("routerd"), help: "The routerd to measure (default: built here, release).")
     var routerdPath: String?
@@ -43,9 +71,14 @@ struct Command: ParsableCommand {
     @Option(name: .customLong("json"), help: "Write every sample and the summary to this file.")
     var jsonPath: String?
 
+    @Option(name: .customLong("report"), help: "Write the report to this directory, as a page with charts: index.html.")
+    var reportDirectory: String?
+
     func validate() throws {
-        guard rounds > 0, seconds > 0, scale > 0 else {
-            throw ValidationError("--rounds, --seconds and --scale start at 1.")
+        guard [rounds, seconds, scale, samples, burst, live, sessions, tenants, silent].allSatisfy({ $0 > 0 }),
+            directories >= 0
+        else {
+            throw ValidationError("Numbers start at 1.")
         }
         guard clients.elements.allSatisfy({ (1...1_000).contains($0) }) else {
             throw ValidationError("--clients are numbers from 1 to 1000.")
@@ -66,29 +99,74 @@ struct Command: ParsableCommand {
     }
 
     private func measure() throws(Failure) {
+        DescriptorLimit.raise()
         let progress = Progress()
         let tools = try Tools(postgresBinDirectory: postgresBinDirectory, for: peers.elements)
         let routerd = peers.elements.contains(.routerd) ? try routerdExecutable(progress) : nil
-        let directory = try WorkDirectory(owner: tools.account)
-        defer { directory.remove() }
-
-        let lineup = Lineup(tools: tools, directory: directory, clients: clients.elements.max() ?? 1)
-        defer { lineup.stop(progress) }
-        try lineup.start(peers.elements, routerd: routerd, scale: scale, progress: progress)
-
-        var report = Report(
-            machine: try Machine(tools: tools, peers: peers.elements), settingDifferences: lineup.settingDifferences)
-        for subject in Subject.allCases where subjects.contains(subject) {
-            switch subject {
-            case .routing:
-                let routing = Routing(
-                    rounds: rounds, seconds: seconds, clients: clients.elements, modes: modes.elements, scale: scale)
-                report.routing = try routing.run(lineup, progress: progress)
-            }
+        let parent = URL(filePath: parentDirectory).absoluteURL.resolvingSymlinksInPath().path
+        let directory = try WorkDirectory(in: parent, owner: tools.account)
+        defer {
+            progress.note("Removing \(directory.path)")
+            directory.remove()
+            progress.clear()
         }
+
+        // The other subjects have up to 8 clients.
+        let lineup = Lineup(tools: tools, directory: directory, clients: max(8, clients.elements.max() ?? 1))
+        defer { lineup.stop(progress) }
+        let program = try routerd.map { path throws(Failure) in
+            try RouterProgram(path: path, tools: tools, directory: directory)
+        }
+        let needs = subjects.map(\.needs)
+        if needs.contains(where: { $0 != .router }) {
+            try lineup.start(
+                peers.elements, program: program, scale: needs.contains(.tables) ? scale : nil, progress: progress)
+        }
+
+        var report = Report(machine: try Machine(tools: tools, peers: peers.elements))
+        report.settingDifferences = lineup.settingDifferences
+        let stage = Stage(
+            tools: tools, directory: directory, progress: progress, program: program, lineup: lineup)
+        do throws(Failure) {
+            for subject in Subject.allCases where subjects.contains(subject) {
+                report.add(try measure(subject, on: stage), of: subject)
+            }
+        } catch {
+            // What was measured before is still worth something.
+            try publish(report, progress)
+            throw error
+        }
+        try publish(report, progress)
+    }
+
+    private func publish(_ report: Report, _ progress: Progress) throws(Failure) {
         progress.clear()
-        print(report.text)
+        // Not by way of a buffer: stopping and removing what is left takes its time.
+        FileHandle.standardOutput.write(Data((report.text + "\n").utf8))
         if let jsonPath { try report.write(to: jsonPath) }
+        if let reportDirectory { try Page(report: report).write(to: reportDirectory) }
+    }
+
+    private func measure(_ subject: Subject, on stage: Stage) throws(Failure) -> any SubjectReport {
+        switch subject {
+        case .tenants:
+            try Tenants(samples: samples, burst: burst, live: live, lookalikes: directories, stage: stage).run()
+        case .routing:
+            try Routing(
+                rounds: rounds, seconds: seconds, scripts: scripts.elements, clients: clients.elements,
+                modes: modes.elements, scale: scale, stage: stage
+            ).run()
+        case .latency:
+            try Latency(rounds: rounds, seconds: seconds, scale: scale, stage: stage).run()
+        case .reconnect:
+            try Reconnect(rounds: rounds, seconds: seconds, stage: stage).run()
+        case .bulk:
+            try Bulk(rounds: rounds, stage: stage).run()
+        case .idle:
+            try Idle(sessions: sessions, tenants: tenants, silent: silent, stage: stage).run()
+        case .scaling:
+            try Scaling(rounds: rounds, seconds: seconds, stage: stage).run()
+        }
     }
 
     /// An absolute path: programs are started in another directory.
@@ -100,7 +178,25 @@ struct Command: ParsableCommand {
 
 /// What can be measured.
 enum Subject: String, CaseIterable, ExpressibleByArgument {
-    case routing
+    case routing, latency, reconnect, bulk, tenants, idle, scaling
+
+    /// What has to be up before it.
+    enum Need {
+        /// The peers with pgbench's tables in them.
+        case tables
+        /// The peers.
+        case peers
+        /// It starts what it measures.
+        case router
+    }
+
+    var needs: Need {
+        switch self {
+        case .routing, .latency, .reconnect: .tables
+        case .bulk, .tenants: .peers
+        case .idle, .scaling: .router
+        }
+    }
 
     static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
 }

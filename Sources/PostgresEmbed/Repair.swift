@@ -6,7 +6,7 @@ import Reactor
 ///
 /// PostgreSQL is asked: first for the mistakes that it names when it reads the files, then by boots without some of the
 /// lines. It works beside a running server, which does not boot the tenant meanwhile.
-public final class Repair: Sendable {
+public struct Repair: Sendable {
     private let baseDirectory: String
     private let tenant: ClusterStore.Residence
     private let installation: PostgresInstallation
@@ -31,7 +31,7 @@ public final class Repair: Sendable {
     public enum Diagnosis: Sendable {
         /// It boots as it is.
         case healthy
-        /// It boots without these lines, and with none of them.
+        /// It boots without these lines, and does not with any one of them.
         case lines([Finding], Remedy)
         /// It does not boot without any line of its own either. The last lines that the postmaster wrote.
         case otherCause(said: [String])

@@ -91,7 +91,9 @@ struct Module: CustomTestStringConvertible, Sendable {
         Module(
             "routerd",
             system.union(["Foundation", "FoundationEssentials", "TenantRouter", "ArgumentParser", "Logging"])),
-        Module("Benchmarks", in: "Benchmarks", system.union(["Foundation", "FoundationEssentials", "ArgumentParser"])),
+        Module(
+            "Benchmarks", in: "Benchmarks",
+            system.union(["Foundation", "FoundationEssentials", "ArgumentParser", "Histogram"])),
     ]
 
     private static let system: Set = ["Dispatch", "Glibc", "Synchronization"]

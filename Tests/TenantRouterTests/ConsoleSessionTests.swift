@@ -1,4 +1,5 @@
 import TenantPool
+import TestSupport
 import Testing
 import WireProtocol
 

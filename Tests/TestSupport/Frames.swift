@@ -1,4 +1,4 @@
-// Bytes of the frontend/backend protocol, spelled out by hand: what a test expects must not come from the code it tests.
+// The protocol's bytes spelled out by hand: what a test expects must not come from the code that it tests.
 
 package func bigEndian(_ word: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: word >> (24 - 8 * $0)) } }
 

@@ -121,7 +121,9 @@ class Chaos:
     def child(self):
         """A process of a postmaster: a backend, the WAL writer, the checkpointer …"""
         postmaster = self.postmaster()
-        children = [p for p in processes.descendants(postmaster) if processes.parent(p) == postmaster] if postmaster else []
+        if postmaster is None:
+            return None
+        children = [pid for pid in processes.descendants(postmaster) if processes.parent(pid) == postmaster]
         return self.chance.choice(children) if children else None
 
     def _is_ours(self, process):

@@ -48,6 +48,11 @@ They take one server for one cluster; here each database name is a cluster (`Tes
   database that createdb made inside, it finds only the tenant of that name.
 - **vacuumdb** works on a tenant; with `--all --maintenance-db=NAME` it goes on to the *tenants* whose names it
   found inside, `template1` among them.
+- **pg_basebackup** and **pg_receivewal** speak to a server, not to a database: name the tenant with
+  `PGOPTIONS='-c routerd.tenant=NAME'`, or they are refused. A backup becomes a tenant again as the directory NAME below another
+  server's `--dir`. **pg_recvlogical** takes `-d NAME` (`Tests/integration/test_replication.py`).
+- **A subscription** connects from inside its tenant, which takes `--tenant-network`; `wal_level = logical` is the publishing
+  tenant's own to set (`ALTER SYSTEM`, effective when it next starts).
 
 ## Prisma
 

@@ -15,6 +15,7 @@ import pytest
 
 import processes
 from router import BINARY, IS_ROOT
+from terminal import CTRL_C, Terminal
 
 # Sources/TenantRouter/Limits.swift: how long an instance may leave a connection unanswered.
 CONNECT_DEADLINE = 15
@@ -396,9 +397,8 @@ def test_logging_every_statement_blocks_nothing_and_is_bounded(routers):
 
 
 @pytest.fixture
-def container(routers, monkeypatch):
-    """A router that is process 1 of a process namespace, as in most containers: the process id of that one, and the
-    router."""
+def contained(routers, monkeypatch):
+    """Prepared to be process 1 of a process namespace, as in most containers."""
     if not IS_ROOT:
         pytest.skip("making a process namespace takes root")
     router = routers.prepared()
@@ -407,14 +407,20 @@ def container(routers, monkeypatch):
         f'#!/bin/sh\nexec unshare --pid --fork --mount-proc --kill-child {shlex.quote(str(BINARY))} "$@"\n')
     script.chmod(0o755)
     monkeypatch.setattr("router.BINARY", script)
-    router.start()
-    [first] = children(router.pid)
+    return router
+
+
+@pytest.fixture
+def container(contained):
+    """The process id of process 1, and the router."""
+    contained.start()
+    [first] = children(contained.pid)
     try:
-        yield first, router
+        yield first, contained
     finally:
-        if router.process is not None:
+        if contained.process is not None:
             os.kill(first, signal.SIGTERM)
-            router.expect_exit(0)
+            contained.expect_exit(0)
 
 
 def test_a_process_that_a_container_hands_over_is_no_crash(container):
@@ -445,18 +451,18 @@ def test_the_first_process_of_a_container_reaps_what_it_inherits(container):
         assert processes.eventually(lambda: len(children(first)) == 1, 3), processes.describe(children(first))
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_the_first_process_of_a_container_passes_signals_on(container, signal_number):
-    """Once each: passed on twice, the first one would hurry the stop, and sessions would end without a word."""
-    first, router = container
-    with router.wire() as connection:
-        connection.startup("alice", "tenant")
-        os.kill(first, signal_number)
-        [error] = connection.until_ready().errors
-        assert (error.severity, error.sqlstate) == ("FATAL", "57P01")
-    router.expect_exit(0)
-    assert "hurr" not in router.log
-    assert not (router.directory / "tenant" / "postmaster.pid").exists()
+def test_ctrl_c_in_a_container(contained):
+    """The terminal sends it to its whole foreground; passed on as well, it hurried the stop that it had begun."""
+    with Terminal() as terminal:
+        contained.start(terminal)
+        with contained.wire() as connection:
+            connection.startup("alice", "tenant")
+            terminal.type(CTRL_C)
+            [error] = connection.until_ready().errors
+            assert (error.severity, error.sqlstate) == ("FATAL", "57P01")
+        contained.expect_exit(0)
+    assert "hurry" not in contained.log
+    assert not (contained.directory / "tenant" / "postmaster.pid").exists()
 
 
 def test_the_first_process_of_a_container_ends_as_the_router_does(container):
@@ -469,14 +475,6 @@ def test_the_first_process_of_a_container_ends_as_the_router_does(container):
         ["unshare", "--pid", "--fork", "--mount-proc", BINARY, "serve", "--port", "banana"], capture_output=True,
         text=True, timeout=20, check=False)
     assert result.returncode == 2 and "banana" in result.stderr, result
-
-
-def test_ctrl_c_in_a_container_is_passed_on_once(container):
-    """The terminal sends it to the whole foreground, the first process passed it on to the router as well, and the
-    second one hurried the first."""
-    first, router = container
-    [serving] = children(first)
-    assert os.getpgid(serving) != os.getpgid(first)
 
 
 def children(pid):

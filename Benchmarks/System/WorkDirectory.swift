@@ -1,16 +1,18 @@
 import Foundation
 import Glibc
 
-/// The run's own directory under /tmp: clusters, sockets, configurations, output. The path is short, because a Unix
-/// socket's is limited to 107 bytes (unix(7)).
+/// The run's own directory: clusters, sockets, configurations, output. The path is short, because a Unix socket's is
+/// limited to 107 bytes (unix(7)).
 final class WorkDirectory {
     let path: String
     /// Whose rights PostgreSQL and PgBouncer run with: what they use is given to them.
     let owner: Account
     private var outputs = 0
 
-    init(owner: Account) throws(Failure) {
-        path = "/tmp/routerd-benchmarks-\(getpid())"
+    /// Creates it in `parent`, an existing directory that everybody may enter.
+    init(in parent: String, owner: Account) throws(Failure) {
+        path = "\(parent)/routerd-benchmarks-\(getpid())"
+        guard path.utf8.count <= 70 else { throw .system("\(path) is too long for a socket's path.") }
         self.owner = owner
         try Self.create(path, mode: 0o755, owner: .own)
         try Self.create("\(path)/output", mode: 0o700, owner: .own)
@@ -20,6 +22,26 @@ final class WorkDirectory {
     func subdirectory(_ name: String) throws(Failure) -> String {
         try Self.create("\(path)/\(name)", mode: 0o700, owner: owner)
         return "\(path)/\(name)"
+    }
+
+    /// Creates `count` directories in the subdirectory `name` that look like tenants' to whoever only looks at their
+    /// names and their first file, and belong to the owner like those.
+    func fillWithLookalikes(_ name: String, count: Int) throws(Failure) {
+        var user = geteuid()
+        var group = getegid()
+        if case .named(let owner) = owner {
+            guard let entry = unsafe getpwnam(owner) else { throw .system("There is no user \(owner).") }
+            user = unsafe entry.pointee.pw_uid
+            group = unsafe entry.pointee.pw_gid
+        }
+        for index in 0..<count {
+            let tenant = "\(path)/\(name)/lookalike-\(index)"
+            guard unsafe mkdir(tenant, 0o700) == 0, unsafe chown(tenant, user, group) == 0,
+                FileManager.default.createFile(atPath: "\(tenant)/PG_VERSION", contents: Data("15\n".utf8)),
+                unsafe chown("\(tenant)/PG_VERSION", user, group) == 0
+            else { throw .system("Cannot create \(tenant): error \(errno)") }
+            if index.isMultiple(of: 1_000) { try Interruption.check() }
+        }
     }
 
     /// Writes a file that everybody can read.

@@ -18,6 +18,16 @@ struct Peer {
         /// The program this is all about.
         case routerd
 
+        /// As its makers write it.
+        var title: String {
+            switch self {
+            case .direct: "direct"
+            case .forwarder: "forwarder"
+            case .pgbouncer: "PgBouncer"
+            case .routerd: "routerd"
+            }
+        }
+
         static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
     }
 }

@@ -8,6 +8,8 @@ enum Failure: Error, CustomStringConvertible {
     case system(String)
     /// A program's output is not understood.
     case unreadable(String, output: String)
+    /// A server answered with an error, or closed the connection.
+    case refused(String)
     /// Ctrl-C, or a termination signal.
     case interrupted
 
@@ -17,6 +19,7 @@ enum Failure: Error, CustomStringConvertible {
         case .program(let what, let output): "\(what)\n\(output)"
         case .system(let what): what
         case .unreadable(let what, let output): "\(what) not understood:\n\(output)"
+        case .refused(let answer): "Refused: \(answer)"
         case .interrupted: "interrupted"
         }
     }

@@ -7,6 +7,9 @@ struct Tools {
     let postgresBinDirectory: String
     let pgbouncer: String?
     let compiler: String?
+    /// Each counts system calls.
+    let perf: String?
+    let strace: String?
     /// Who may run PostgreSQL and PgBouncer here.
     let account: Account
 
@@ -27,6 +30,8 @@ struct Tools {
         if peers.contains(.forwarder), compiler == nil {
             throw .missing("A C compiler", remedy: "apt-get install gcc")
         }
+        perf = Self.find("perf")
+        strace = Self.find("strace")
         account = geteuid() == 0 ? .named("postgres") : .own
     }
 

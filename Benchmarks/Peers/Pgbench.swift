@@ -1,8 +1,27 @@
 import ArgumentParser
+import Foundation
 
 /// How pgbench sends its statements (pgbench's `--protocol`).
 enum QueryMode: String, CaseIterable, Codable, ExpressibleByArgument {
     case simple, extended, prepared
+
+    static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
+}
+
+/// One of pgbench's own transactions.
+enum Script: String, CaseIterable, Codable, ExpressibleByArgument {
+    /// One row by its primary key.
+    case select
+    /// Three updates, a query and an insertion in one transaction, seven statements in all.
+    case tpcb
+
+    /// For pgbench's `--builtin`.
+    var builtin: String {
+        switch self {
+        case .select: "select-only"
+        case .tpcb: "tpcb-like"
+        }
+    }
 
     static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
 }
@@ -29,15 +48,33 @@ struct Pgbench {
         guard psql.hasSucceeded else { throw .program("CHECKPOINT failed.", output: psql.lastWords) }
     }
 
-    /// One row by its primary key in each transaction, for `seconds`.
+    /// What is measured.
+    struct Load {
+        let script: Script
+        let mode: QueryMode
+        let clients: Int
+        let seconds: Int
+        /// A connection for each transaction.
+        var reconnects = false
+
+        func lasting(_ seconds: Int) -> Load {
+            Load(script: script, mode: mode, clients: clients, seconds: seconds, reconnects: reconnects)
+        }
+
+        /// For a person who waits.
+        var text: String { "\(script.builtin), \(mode.rawValue), \(clients) clients" }
+    }
+
+    /// Runs `load`, with a thread for each core.
     ///
     /// - Throws: `Failure.program` also when a transaction has failed.
-    func selectOnly(port: Int, clients: Int, threads: Int, mode: QueryMode, seconds: Int) throws(Failure) -> Result {
+    func measure(_ load: Load, port: Int) throws(Failure) -> Result {
+        let threads = min(ProcessInfo.processInfo.activeProcessorCount, load.clients)
         let output = try run(
             [
-                "-S", "-n", "-M", mode.rawValue, "-c", "\(clients)", "-j", "\(min(threads, clients))",
-                "-T", "\(seconds)",
-            ], port: port)
+                "-b", load.script.builtin, "-n", "-M", load.mode.rawValue, "-c", "\(load.clients)", "-j", "\(threads)",
+                "-T", "\(load.seconds)",
+            ] + (load.reconnects ? ["-C"] : []), port: port)
         return try Self.parse(output)
     }
 

@@ -12,6 +12,7 @@ final class Lineup {
     private(set) var settingDifferences: [SettingDifference] = []
 
     private let maxConnections: Int
+    private var server: RouterServer?
     /// What runs, in the order it was started, with the way it is stopped.
     private var processes: [(process: ChildProcess, ladder: [(signal: CInt, patience: Duration)])] = []
 
@@ -23,12 +24,12 @@ final class Lineup {
         maxConnections = 2 * clients + 12
     }
 
-    /// Starts the peers, `routerd` being the program's path, and fills their tables.
-    func start(_ kinds: [Peer.Kind], routerd: String?, scale: Int, progress: Progress) throws(Failure) {
+    /// Starts the peers, and fills their tables where `scale` is given.
+    func start(_ kinds: [Peer.Kind], program: RouterProgram?, scale: Int?, progress: Progress) throws(Failure) {
         var tenant: Settings?
-        if let routerd {
+        if let program, kinds.contains(.routerd) {
             progress.note("Starting routerd and creating its tenant")
-            let peer = try startRouterd(routerd)
+            let peer = try startRouterd(program)
             tenant = try Settings(tools: tools, directory: directory, port: peer.port)
             peers.append(peer)
         }
@@ -42,15 +43,17 @@ final class Lineup {
             if kinds.contains(.direct) { peers.append(Peer(kind: .direct, port: cluster.port, proxy: nil)) }
             if kinds.contains(.forwarder) { peers.append(try startForwarder(to: cluster)) }
             if kinds.contains(.pgbouncer) { peers.append(try startPgBouncer(to: cluster)) }
-            progress.note("Filling the tables of the other peers, scale \(scale)")
-            try Pgbench(tools: tools, directory: directory).fill(port: cluster.port, scale: scale)
+            if let scale { try fill("the other peers", port: cluster.port, scale: scale, progress: progress) }
         }
-        if let router = peers.first(where: { $0.kind == .routerd }) {
-            progress.note("Filling routerd's tables, scale \(scale)")
-            try Pgbench(tools: tools, directory: directory).fill(port: router.port, scale: scale)
-        }
+        if let scale, let server { try fill("routerd", port: server.port, scale: scale, progress: progress) }
         let order = Peer.Kind.allCases
         peers.sort { order.firstIndex(of: $0.kind)! < order.firstIndex(of: $1.kind)! }
+    }
+
+    /// The peers, each round beginning with another one, so that a machine that gets slower or faster during the run
+    /// favours nobody.
+    func turns(of round: Int) -> [Peer] {
+        peers.indices.map { peers[($0 + round) % peers.count] }
     }
 
     /// Ends everything, last started first: a proxy before the PostgreSQL behind it.
@@ -62,25 +65,25 @@ final class Lineup {
         progress.clear()
     }
 
+    private func fill(_ name: String, port: Int, scale: Int, progress: Progress) throws(Failure) {
+        progress.note("Filling the tables of \(name), scale \(scale)")
+        try Pgbench(tools: tools, directory: directory).fill(port: port, scale: scale)
+    }
+
     // MARK: Starting one
 
-    private func startRouterd(_ executable: String) throws(Failure) -> Peer {
-        let port = try Self.freePort()
-        var arguments = [
-            "serve", "--port", "\(port)", "--dir", "\(directory.path)/data", "--max-connections", "\(maxConnections)",
-            "--idle-timeout", "0", "--log-level", "warn", "--postgres-bin", tools.postgresBinDirectory,
-        ]
-        if case .named(let user) = tools.account { arguments += ["--run-as", user] }
-        // Root's routerd changes its user itself, once its port is bound.
-        let process = try ChildProcess(
-            "routerd", executable, arguments, as: .own, in: directory, deathSignal: "TERM")
-        processes.append((process, [(SIGTERM, .seconds(20))]))
-        try waitUntilServing(process, port: port)
-        return Peer(kind: .routerd, port: port, proxy: process.pid)
+    private func startRouterd(_ program: RouterProgram) throws(Failure) -> Peer {
+        let server = try RouterServer(
+            program, tools: tools, directory: directory, base: "\(directory.path)/data",
+            options: .init(maxConnections: maxConnections, spares: 0))
+        processes.append((server.process, RouterServer.ladder))
+        self.server = server
+        try waitUntilServing(server.process, port: server.port)
+        return Peer(kind: .routerd, port: server.port, proxy: server.process.pid)
     }
 
     private func startCluster(settings: Settings?) throws(Failure) -> Cluster {
-        let port = try Self.freePort()
+        let port = try Loopback.freePort()
         let cluster = try Cluster(
             tools: tools, directory: directory, port: port, settings: settings, maxConnections: maxConnections)
         processes.append((cluster.process, [(SIGINT, .seconds(10)), (SIGQUIT, .seconds(6))]))
@@ -90,7 +93,7 @@ final class Lineup {
     }
 
     private func startPgBouncer(to cluster: Cluster) throws(Failure) -> Peer {
-        let port = try Self.freePort()
+        let port = try Loopback.freePort()
         let users = try directory.write("\"\(Psql.user)\" \"\"\n", to: "users.txt")
         let configuration = try directory.write(
             """
@@ -119,7 +122,7 @@ final class Lineup {
     }
 
     private func startForwarder(to cluster: Cluster) throws(Failure) -> Peer {
-        let port = try Self.freePort()
+        let port = try Loopback.freePort()
         let executable = try directory.subdirectory("forwarder") + "/forwarder"
         let compiler = try ChildProcess(
             "cc", tools.compiler ?? "cc", ["-O2", "-o", executable, Checkout.forwarderSource], as: .own, in: directory)
@@ -150,22 +153,5 @@ final class Lineup {
         }
         let fact = process.isRunning ? "is not ready after 60 s" : "ended"
         throw .program("\(process.name) \(fact).", output: process.lastWords + "\n" + answer)
-    }
-
-    /// A TCP port of the loopback interface that nobody uses right now.
-    private static func freePort() throws(Failure) -> Int {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let bound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                unsafe bind(descriptor, generic, length) == 0 && getsockname(descriptor, generic, &length) == 0
-            }
-        }
-        guard bound else { throw .system("No free port on 127.0.0.1: error \(errno)") }
-        return Int(UInt16(bigEndian: address.sin_port))
     }
 }

@@ -1,9 +1,13 @@
-/// Columns of text, as wide as they need to be; the second one, names, to the left and all others to the right.
+/// Columns of text, as wide as they need to be: names to the left, figures to the right.
 struct Table {
-    private var rows: [[String]]
+    /// The titles first.
+    private(set) var rows: [[String]]
+    /// The columns that hold names.
+    let names: Set<Int>
 
-    init(_ titles: [String]) {
+    init(_ titles: [String], names: Set<Int> = [0]) {
         rows = [titles]
+        self.names = names
     }
 
     /// `row` has as many elements as there are titles.
@@ -16,7 +20,7 @@ struct Table {
         let lines = rows.map { row in
             row.indices.map { column in
                 let padding = String(repeating: " ", count: widths[column] - row[column].count)
-                return column == 1 ? row[column] + padding : padding + row[column]
+                return names.contains(column) ? row[column] + padding : padding + row[column]
             }.joined(separator: "  ")
         }
         let rule = String(repeating: "─", count: widths.reduce(0, +) + 2 * (widths.count - 1))

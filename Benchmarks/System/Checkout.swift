@@ -5,11 +5,12 @@ import Glibc
 enum Checkout {
     /// The package's directory.
     static var root: String {
-        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path
+        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+            .path
     }
 
     /// The forwarder's source.
-    static var forwarderSource: String { "\(root)/Benchmarks/forwarder.c" }
+    static var forwarderSource: String { "\(root)/Benchmarks/Peers/forwarder.c" }
 
     /// Builds the release of routerd, with the compiler's output on standard error, beside this program.
     ///
