@@ -7,7 +7,8 @@ import WireProtocol
 public struct DatabaseStatus: Sendable, Equatable, Codable {
     /// The database's name.
     public var dbName: String
-    /// What it is doing: `cold`, `queued`, `provisioning`, `booting`, `ready`, `draining`, `hibernating` or `failed`.
+    /// What it is doing: `cold`, `queued`, `provisioning`, `booting`, `claiming`, `ready`, `draining`, `hibernating`,
+    /// `dropping` or `failed`.
     public var state: String
     /// Sessions that it serves.
     public var sessions: Int

@@ -117,12 +117,12 @@ extension Router {
         case .drop(let tenant):
             note("drop", tenant, by: session)
             drop(tenant) { router, result in
-                router.answerConsole(session, result.existing(tenant))
+                router.answerConsole(session, result.done(orElse: .noSuchTenant(tenant)))
             }
         case .hibernate(let tenant):
             note("hibernate", tenant, by: session)
             hibernate(tenant) { router, result in
-                router.answerConsole(session, result.existing(tenant))
+                router.answerConsole(session, result.done(orElse: .notRunning(tenant)))
             }
         case .wake(let tenant):
             note("wake", tenant, by: session)
@@ -159,9 +159,9 @@ extension Router {
 }
 
 extension Result where Success == Bool, Failure == ErrorMessage {
-    /// False means that there was no such tenant.
-    fileprivate func existing(_ tenant: TenantName) -> Result<ConsoleSession.Answer, ErrorMessage> {
-        flatMap { $0 ? .success(.done) : .failure(.noSuchTenant(tenant)) }
+    /// False means that there was nothing to do it to.
+    fileprivate func done(orElse error: ErrorMessage) -> Result<ConsoleSession.Answer, ErrorMessage> {
+        flatMap { $0 ? .success(.done) : .failure(error) }
     }
 }
 
@@ -188,6 +188,12 @@ extension ErrorMessage {
         ErrorMessage(
             severity: .error, .invalidCatalogName, "database \"\(tenant)\" does not exist",
             hint: "SHOW TENANTS lists those that do; a name is taken as it is written.")
+    }
+
+    fileprivate static func notRunning(_ tenant: TenantName) -> ErrorMessage {
+        ErrorMessage(
+            severity: .error, .objectNotInPrerequisiteState, "no instance of database \"\(tenant)\" is running",
+            hint: "SHOW INSTANCES lists those that are; a name is taken as it is written.")
     }
 
     static let killed = ErrorMessage(

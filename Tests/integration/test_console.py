@@ -154,7 +154,7 @@ def test_what_is_no_command(router):
 @pytest.mark.parametrize("way", ["tcp", "socket"])
 def test_who_may_only_look(router, way, command):
     """Anybody who can connect could have stopped the router."""
-    host = {"tcp": router.host, "socket": router.arguments[1]}[way]
+    host = {"tcp": router.host, "socket": router.arguments[-1]}[way]
     with looking(router, host=host) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as error:
             connection.execute(command)
@@ -243,11 +243,10 @@ def test_a_tenant_reaches_nothing(router):
                 connection.execute(statement)
         connection.execute("CREATE EXTENSION dblink")
         for password in ("", "guess"):
-            with pytest.raises(psycopg.Error, match="token|password") as error:
+            with pytest.raises(psycopg.Error, match="Permission denied|token|password"):
                 connection.execute(
                     "SELECT dblink_connect(%s)",
                     [f"host={private(router)} port=5432 dbname=routerd user=admin password={password}"])
-            assert not isinstance(error.value, psycopg.errors.InsufficientPrivilege)
     assert router.process.poll() is None
 
 
@@ -292,7 +291,8 @@ def test_listing_wakes_nobody(routers):
     assert [(tenant["name"], tenant["state"]) for tenant in tenants] == [
         ("one", "cold"), ("three words", "cold"), ("two", "cold")]
     assert all(abs(tenant["since"].timestamp() - time.time()) < 60 for tenant in tenants)
-    assert router.postmasters() == []
+    with looking(router) as connection:
+        assert rows(connection, "SHOW INSTANCES") == []
 
 
 def test_clients_queue_and_kill(narrow):
@@ -341,14 +341,6 @@ def test_a_killed_client_that_waits_is_told(narrow):
         assert rows(console, "SHOW QUEUE") == []
 
 
-def operation(connection, text):
-    """An operation on a tenant; skipped in a router that only knows its name."""
-    try:
-        return connection.execute(text)
-    except psycopg.errors.FeatureNotSupported as error:
-        pytest.skip(str(error))
-
-
 def test_wake_hibernate_and_drop(router):
     """What an administrator does to a tenant, each answered when it is done."""
     def state():
@@ -358,13 +350,15 @@ def test_wake_hibernate_and_drop(router):
     with router.connect("Steered") as connection:
         connection.execute("CREATE TABLE kept (n int)")
     with control(router) as console:
-        operation(console, "HIBERNATE Steered")
+        console.execute("HIBERNATE Steered")
         assert state() == "cold"
-        operation(console, "WAKE Steered")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            console.execute("HIBERNATE Steered")
+        console.execute("WAKE Steered")
         assert state() == "ready"
         with pytest.raises(psycopg.errors.InvalidCatalogName):
             console.execute("DROP steered")
-        operation(console, "DROP Steered")
+        console.execute("DROP Steered")
         assert state() is None and "Steered" not in router.tenants()
         with pytest.raises(psycopg.errors.InvalidCatalogName):
             console.execute("DROP Steered")
