@@ -72,9 +72,12 @@ extension Chart {
     /// 1, 2 and 5 of each power of ten in the range; only the powers where it is wide.
     private static func ticks(from least: Double, _ height: Double) -> [Double] {
         let digits: [Double] = height > 2 ? [1] : [1, 2, 5]
-        return (Int(least.rounded(.down))...Int((least + height).rounded(.up))).flatMap { exponent in
-            digits.map { $0 * pow(10, Double(exponent)) }
-        }.filter { log10($0) >= least - 0.001 && log10($0) <= least + height + 0.001 }
+        let exponents = Int(least.rounded(.down))...Int((least + height).rounded(.up))
+        let range = (least - 0.001)...(least + height + 0.001)
+        return exponents.flatMap { (exponent: Int) -> [Double] in
+            let power = pow(10, Double(exponent))
+            return digits.map { $0 * power }
+        }.filter { range.contains(log10($0)) }
     }
 
     // MARK: Parts
@@ -93,9 +96,9 @@ extension Chart {
     /// Three digits or more, without zeros at the end of a fraction.
     private static func figure(_ value: Double) -> String {
         if value >= 1_000 { return fixed(value, 0) }
-        let digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 4
-        return value.formatted(
-            .number.precision(.fractionLength(0...(value > 99 && value < 100 ? 3 : digits)))
-                .locale(Locale(identifier: "en_US_POSIX")))
+        // 99.99 and its like are percentiles.
+        let digits = value >= 100 ? 0 : value >= 99 ? 3 : value >= 10 ? 1 : value >= 1 ? 2 : 4
+        let precision = NumberFormatStyleConfiguration.Precision.fractionLength(0...digits)
+        return value.formatted(.number.precision(precision).locale(Locale(identifier: "en_US_POSIX")))
     }
 }
