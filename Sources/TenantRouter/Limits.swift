@@ -44,6 +44,8 @@ enum Limits {
     static let rolesOfAClaim = 64
     /// Clients of the console at once, beside the others: a few people, a few scripts.
     static let consoles = 16
+    /// Instances beyond `maxInstances` that a reload may add: places in tables, which cost nothing until they are used.
+    static let instancesOfAReload = 1_000
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
     static let workerThreads = 4
     /// How often the logs of running instances are looked at.

@@ -19,14 +19,16 @@ public final class MultiTenantRouter: Sendable {
     /// The version of the PostgreSQL that tenants get, such as `15.18`.
     public let postgresVersion: String
 
-    private let mailbox: Mailbox<Message>
-    private let ending: Ending
+    let mailbox: Mailbox<Message>
+    let ending: Ending
+    let store: ClusterStore
 
     private init(_ router: borrowing Router, address: String, ending: Ending) {
         self.address = address
         port = router.port
         postgresVersion = router.store.installation.version
         mailbox = router.mailbox
+        store = router.store
         self.ending = ending
     }
 
