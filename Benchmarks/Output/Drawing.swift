@@ -16,7 +16,9 @@ extension Chart {
     // MARK: Bars
 
     private static func drawing(of bars: [Bar], title: String, unit: String) -> String {
-        let (left, step, top) = (160.0, 24.0, 34.0)
+        let (step, top) = (24.0, 34.0)
+        // Names are written before the bars; a letter of theirs is about 6.5 wide.
+        let left = min(220, 16 + 6.5 * Double(bars.map(\.label.count).max() ?? 0))
         // Values are written behind the bars.
         let scale = (width - left - 70) / max(bars.map(\.value).max() ?? 1, .leastNormalMagnitude)
         let rows = bars.enumerated().map { index, bar in
