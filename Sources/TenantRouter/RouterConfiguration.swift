@@ -36,7 +36,7 @@ public struct RouterConfiguration: Sendable {
     /// Where data is kept, and how safely.
     public var storage: Storage
     /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
-    /// data wrapper.
+    /// data wrapper. Then it reaches this router too, and by it every other tenant: nobody is asked for a password.
     public var tenantNetwork: Bool
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
