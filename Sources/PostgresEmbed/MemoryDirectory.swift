@@ -46,6 +46,11 @@ public struct MemoryDirectory: Sendable {
     /// Bytes that fit into it at present.
     public var freeBytes: Int { Self.freeBytes(of: path) }
 
+    /// Where ``make()`` would make one, and how much fits there; nil where nothing is in memory.
+    public static var place: (path: String, freeBytes: Int)? {
+        parents().first(where: isInMemory).map { ($0, freeBytes(of: $0)) }
+    }
+
     private static func freeBytes(of path: String) -> Int {
         var status = statvfs()
         guard unsafe statvfs(path, &status) == 0 else { return 0 }

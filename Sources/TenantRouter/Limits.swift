@@ -65,6 +65,15 @@ enum Limits {
     /// one statement of the router's own for each instance that boots, and some slack; and the clients of the console.
     static let descriptorsOfTheRouter = 96 + consoles
 
+    /// Processes of an idle instance: the postmaster and what serves it.
+    static let processesPerInstance = 6
+    /// Memory of an idle instance with `--max-connections 40`, measured by what the machine has left.
+    static let megabytesPerInstance = 11
+    /// A new tenant on the disk: the template's copy, and some write-ahead log of its own.
+    static let bytesPerTenant = 40 << 20
+    /// Files of a new tenant.
+    static let filesPerTenant = 1_000
+
     /// How many clients fit into the descriptors that are left.
     ///
     /// - Parameters:

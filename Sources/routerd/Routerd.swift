@@ -20,7 +20,7 @@ struct Routerd: ParsableCommand {
             """,
         version: Version.current,
         subcommands: [
-            Serve.self, Run.self, Config.self, Stats.self, List.self, Stop.self, Drop.self, Repair.self,
+            Serve.self, Run.self, Check.self, Config.self, Stats.self, List.self, Stop.self, Drop.self, Repair.self,
         ],
         defaultSubcommand: Serve.self)
 
