@@ -59,7 +59,9 @@ extension ClusterStoreOptions {
     var sizes: ClusterSizes {
         get { ClusterSizes(maxConnections: maxConnections, maxInstances: maxInstances, settings: settings) }
         set {
-            (maxConnections, maxInstances, settings) = (newValue.maxConnections, newValue.maxInstances, newValue.settings)
+            (maxConnections, maxInstances, settings) = (
+                newValue.maxConnections, newValue.maxInstances, newValue.settings
+            )
         }
     }
 }

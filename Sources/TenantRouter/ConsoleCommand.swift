@@ -125,7 +125,8 @@ extension ConsoleCommand {
         guard let name = named.first?.keyword, clientSettings.contains(name) else {
             throw ErrorMessage(
                 severity: .error, .featureNotSupported, "options cannot be changed by SQL",
-                hint: "Start routerd with other flags, or change its configuration file and send it SIGHUP; SHOW CONFIG "
+                hint:
+                    "Start routerd with other flags, or change its configuration file and send it SIGHUP; SHOW CONFIG "
                     + "has the present values.")
         }
         return .formality(tag: "SET")

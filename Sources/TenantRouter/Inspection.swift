@@ -92,7 +92,8 @@ extension RouterConfiguration {
         let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
         guard !numbers.lexicographicallyPrecedes([5, 4]) else {
             return Finding(
-                "kernel", .problem, "Linux \(release) has no process descriptors to wait for", advice: "run Linux 5.4 or newer")
+                "kernel", .problem, "Linux \(release) has no process descriptors to wait for",
+                advice: "run Linux 5.4 or newer")
         }
         return Finding("kernel", .ok, "Linux \(release), with process descriptors")
     }
@@ -100,8 +101,11 @@ extension RouterConfiguration {
     private func ring() -> Finding {
         switch KernelFile("/proc/sys/kernel/io_uring_disabled").line {
         case "0": Finding("io_uring", .ok, "io_uring is allowed")
-        case let mode?: Finding("io_uring", .ok, "io_uring is not allowed (kernel.io_uring_disabled = \(mode)): epoll is used")
-        case nil: Finding("io_uring", .ok, "io_uring cannot be switched off on this kernel, or is not there: epoll serves too")
+        case let mode?:
+            Finding("io_uring", .ok, "io_uring is not allowed (kernel.io_uring_disabled = \(mode)): epoll is used")
+        case nil:
+            Finding(
+                "io_uring", .ok, "io_uring cannot be switched off on this kernel, or is not there: epoll serves too")
         }
     }
 
@@ -110,9 +114,11 @@ extension RouterConfiguration {
         let isPossible = abi >= 3 && Survey.filtersCalls
         let loss = "tenants share one system user without walls; their users own their database and are not superusers"
         switch (confinement, isPossible) {
-        case (.off, _): return Finding("confinement", .warn, "--confine off: \(loss)", advice: "leave --confine at auto")
+        case (.off, _):
+            return Finding("confinement", .warn, "--confine off: \(loss)", advice: "leave --confine at auto")
         case (_, true):
-            return Finding("confinement", .ok, "each tenant is confined to its own directory (Landlock ABI \(abi), seccomp)")
+            return Finding(
+                "confinement", .ok, "each tenant is confined to its own directory (Landlock ABI \(abi), seccomp)")
         case (.auto, false):
             return Finding(
                 "confinement", .warn, "this kernel cannot confine (Landlock ABI \(abi)): \(loss)",
@@ -132,7 +138,8 @@ extension RouterConfiguration {
         // The program raises the soft limit to this.
         let limit = hardLimit(RLIMIT_NOFILE)
         let fitting = Limits.clientsThatFit(maxInstances: maxInstances, descriptors: limit)
-        let room = "the descriptor limit of \(limit) leaves room for \(max(fitting, 0)) clients beside \(maxInstances) instances"
+        let room =
+            "the descriptor limit of \(limit) leaves room for \(max(fitting, 0)) clients beside \(maxInstances) instances"
         let advice = "raise the limit (ulimit -Hn, LimitNOFILE= of a systemd unit) or lower --max-instances"
         guard fitting > 0 else { return Finding("descriptors", .problem, room, advice: advice) }
         guard (maxClients ?? 1) <= fitting else {
@@ -167,7 +174,9 @@ extension RouterConfiguration {
         let what = "\(megabytes) MB of memory; \(maxInstances) idle instances take about \(wanted)"
         return wanted <= megabytes
             ? Finding("memory", .ok, what)
-            : Finding("memory", .warn, what, advice: "lower --max-instances to \(megabytes / (2 * Limits.megabytesPerInstance))")
+            : Finding(
+                "memory", .warn, what,
+                advice: "lower --max-instances to \(megabytes / (2 * Limits.megabytesPerInstance))")
     }
 
     private func hardLimit(_ resource: __rlimit_resource) -> Int {
@@ -203,7 +212,8 @@ extension RouterConfiguration {
             Finding(
                 "versions", .warn,
                 "\(foreign.count) of them are not of PostgreSQL \(major) and cannot be connected to: \(names)\(foreign.count > 5 ? ", …" : "")",
-                advice: "name the PostgreSQL that made them with --postgres-bin, or move them with pg_dump or pg_upgrade")
+                advice:
+                    "name the PostgreSQL that made them with --postgres-bin, or move them with pg_dump or pg_upgrade")
         ]
     }
 
@@ -218,7 +228,9 @@ extension RouterConfiguration {
                     "space", tenants > 0 ? .warn : .problem, what,
                     advice: "free some space or files (df -h, df -i), or choose another --dir")
         ]
-        if let doubt = facts.doubt { findings.append(Finding("file system", .warn, doubt, advice: "choose another --dir")) }
+        if let doubt = facts.doubt {
+            findings.append(Finding("file system", .warn, doubt, advice: "choose another --dir"))
+        }
         return findings
     }
 
@@ -246,7 +258,9 @@ extension RouterConfiguration {
         }
         return Finding(
             "runtime directory", .warn, "sockets go to \(place), and \(cleaner.rule) clears it of what is old",
-            advice: "let systemd give routerd a RuntimeDirectory=routerd, or add \"x \(place)/routerd-*\" to /etc/tmpfiles.d")
+            advice:
+                "let systemd give routerd a RuntimeDirectory=routerd, or add \"x \(place)/routerd-*\" to /etc/tmpfiles.d"
+        )
     }
 }
 
@@ -300,7 +314,9 @@ private struct FileSystemFacts {
         case 0x0102_1994: (kind, doubt) = ("tmpfs", "\(path) is in memory: data there does not survive the machine")
         case 0x6969: (kind, doubt) = ("NFS", "\(path) is on NFS: locks and fsync are what its server makes of them")
         case 0x794C_7630:
-            (kind, doubt) = ("overlayfs", "\(path) belongs to a container's own layer: data there goes with the container")
+            (kind, doubt) = (
+                "overlayfs", "\(path) belongs to a container's own layer: data there goes with the container"
+            )
         case 0x6573_5546: (kind, doubt) = ("FUSE", "\(path) is on FUSE: fsync is what its program makes of it")
         case let type: (kind, doubt) = ("a file system of type 0x\(String(type ?? 0, radix: 16))", nil)
         }
@@ -318,7 +334,9 @@ private struct TemporaryFileCleaner {
             rule = program
             return
         }
-        guard unsafe access("/run/systemd/system", F_OK) == 0, let found = Self.ageingRule(of: place) else { return nil }
+        guard unsafe access("/run/systemd/system", F_OK) == 0, let found = Self.ageingRule(of: place) else {
+            return nil
+        }
         rule = found
     }
 
@@ -329,7 +347,9 @@ private struct TemporaryFileCleaner {
         for directory in ["/etc/tmpfiles.d", "/run/tmpfiles.d", "/usr/lib/tmpfiles.d"] {
             for name in names(in: directory) where name.hasSuffix(".conf") && seen.insert(name).inserted {
                 let text = KernelFile.text("\(directory)/\(name)") ?? ""
-                lines += text.split(separator: "\n").map { ("\(directory)/\(name)", $0.split { $0 == " " || $0 == "\t" }) }
+                lines += text.split(separator: "\n").map {
+                    ("\(directory)/\(name)", $0.split { $0 == " " || $0 == "\t" })
+                }
             }
         }
         let isExcluded = lines.contains { line in
@@ -348,7 +368,9 @@ private struct TemporaryFileCleaner {
         var names: [String] = []
         while let entry = unsafe readdir(stream) {
             names.append(
-                unsafe withUnsafeBytes(of: &entry.pointee.d_name) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+                unsafe withUnsafeBytes(of: &entry.pointee.d_name) {
+                    unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                })
         }
         return names
     }

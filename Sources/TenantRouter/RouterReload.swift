@@ -111,7 +111,8 @@ extension Router {
     }
 
     private mutating func take(_ next: RouterConfiguration) {
-        let isForNextBoot = next.maxConnections != configuration.maxConnections || next.settings != configuration.settings
+        let isForNextBoot =
+            next.maxConnections != configuration.maxConnections || next.settings != configuration.settings
         configuration = next
         log = next.logger
         limits = PoolLimits(next)

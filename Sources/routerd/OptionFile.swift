@@ -63,7 +63,8 @@ struct OptionFile {
             guard let node = table[key] else { continue }
             if key == RouterOption.set.name {
                 guard let inner = node.table else {
-                    throw .usage("\(path):\(line): set is a table of PostgreSQL's settings: set = { work_mem = \"8MB\" }")
+                    throw .usage(
+                        "\(path):\(line): set is a table of PostgreSQL's settings: set = { work_mem = \"8MB\" }")
                 }
                 settings += try settings(in: inner, prefix: "", places)
             } else {

@@ -88,7 +88,8 @@ struct OptionSources {
         }
         if let text = Environment.text(of: row.variable) {
             guard let value = Value(argument: text) else {
-                throw .usage("the environment variable \(row.variable) has the value \"\(text)\", which is not valid for it")
+                throw .usage(
+                    "the environment variable \(row.variable) has the value \"\(text)\", which is not valid for it")
             }
             origins[row.name] = .variable(row.variable)
             return value

@@ -32,7 +32,9 @@ struct Run: ParsableCommand {
     private static let user = "postgres"
 
     func run() throws {
-        guard !command.isEmpty else { throw Failure.usage("run needs a command behind two hyphens: routerd run -- pytest") }
+        guard !command.isEmpty else {
+            throw Failure.usage("run needs a command behind two hyphens: routerd run -- pytest")
+        }
         let server = try EphemeralServer.start(try told())
         let address = try server.waitUntilReady()
         for (name, value) in address.variables(user: Self.user, database: database) { unsafe setenv(name, value, 1) }

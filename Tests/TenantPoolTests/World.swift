@@ -237,7 +237,9 @@ extension World {
         if !actions.contains(.boot(id)) {
             instances[id] = nil
             counts["a spare withdrawn", default: 0] += 1
-            expect(isShuttingDown || isSlotWanted, "nobody wanted the slot of the spare \(id.raw)")
+            let spares = instances.values.count { $0.tenant == nil && $0.life != .stopping }
+            let isTooMany = instances.count >= limits.maxInstances || spares >= limits.spares
+            expect(isShuttingDown || isSlotWanted || isTooMany, "nobody wanted the slot of the spare \(id.raw)")
         }
         perform(actions)
     }

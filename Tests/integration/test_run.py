@@ -160,8 +160,7 @@ def test_a_run_that_is_killed_leaves_nothing(runs):
     process = runs("--", "sh", "-c", f"'{PSQL}' -qc 'SELECT 1' >/dev/null 2>&1; echo ready; exec sleep 20")
     assert process.stdout.readline() == "ready\n"
     directory = cluster(process)
-    (sleeper,) = [pid for pid in processes.descendants(process.pid) if processes.parent(pid) == process.pid
-                  and b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (sleeper,) = [pid for pid in processes.descendants(process.pid) if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]
     process.kill()
     process.wait()
     os.kill(sleeper, signal.SIGKILL)
