@@ -1,5 +1,6 @@
 public import Logging
 import PostgresEmbed
+import Reactor
 
 /// Everything a router can be told. Each member is one row of the options table in `README.md`, where the flag and the
 /// environment variable of the same meaning stand; the executable knows no other way in.
@@ -27,6 +28,8 @@ public struct RouterConfiguration: Sendable {
     public var startupTimeout: Duration
     /// Whether the kernel confines each instance to its own directory.
     public var confinement: Confinement
+    /// Which kernel interface moves the bytes.
+    public var io: IOEngine
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
@@ -52,6 +55,7 @@ public struct RouterConfiguration: Sendable {
         idleTimeout: Duration = .seconds(300),
         startupTimeout: Duration = .seconds(60),
         confinement: Confinement = .auto,
+        io: IOEngine = .auto,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
@@ -69,6 +73,7 @@ public struct RouterConfiguration: Sendable {
         self.idleTimeout = idleTimeout
         self.startupTimeout = startupTimeout
         self.confinement = confinement
+        self.io = io
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
@@ -81,8 +86,8 @@ public struct RouterConfiguration: Sendable {
     /// Five processes each: more than any kernel has process ids for.
     private static let mostInstances = 500_000
 
-    /// Looks whether a router could start with these values, without touching anything: each value for itself, and
-    /// whether there is a PostgreSQL.
+    /// Looks whether a router could start with these values, without touching anything: each value for itself, whether
+    /// there is a PostgreSQL, and whether the kernel has the engine.
     ///
     /// - Throws: ``RouterError`` of the kind `configuration` that names the first impossible value, or of the kind
     ///   `environment` for what the machine lacks.
@@ -90,6 +95,11 @@ public struct RouterConfiguration: Sendable {
         try validate()
         do throws(EmbedError) {
             _ = try PostgresInstallation.find(binDirectory: postgresBinDirectory)
+        } catch {
+            throw RouterError(error)
+        }
+        do throws(ReactorError) {
+            _ = try Reactor(engine: io.engine)
         } catch {
             throw RouterError(error)
         }
@@ -140,6 +150,24 @@ public enum Confinement: String, Sendable, CaseIterable {
         case .auto: .auto
         case .require: .require
         case .off: .off
+        }
+    }
+}
+
+/// Which kernel interface moves the bytes. Clients see no difference.
+public enum IOEngine: String, Sendable, CaseIterable {
+    /// The one that measures better: epoll.
+    case auto
+    /// `epoll(7)`.
+    case epoll
+    /// `io_uring(7)`, Linux 6.1 or newer; where the kernel refuses it the router does not start.
+    case ioUring = "io_uring"
+
+    var engine: EngineKind {
+        switch self {
+        case .auto: .auto
+        case .epoll: .epoll
+        case .ioUring: .ioUring
         }
     }
 }

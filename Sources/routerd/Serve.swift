@@ -50,6 +50,9 @@ struct Serve: ParsableCommand {
     @Option(help: "Confine each tenant to its own directory: auto, require or off (default: auto).")
     var confine: Confinement?
 
+    @Option(help: "What moves the bytes: auto, epoll or io_uring (default: auto).")
+    var io: IOEngine?
+
     @Option(help: ArgumentHelp("Directory with PostgreSQL's programs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
 
@@ -106,6 +109,7 @@ struct Serve: ParsableCommand {
             startupTimeout: try Environment.value(startupTimeout, "ROUTERD_STARTUP_TIMEOUT", default: .seconds(60))
                 .duration,
             confinement: try Environment.value(confine, "ROUTERD_CONFINE", default: .auto),
+            io: try Environment.value(io, "ROUTERD_IO", default: .auto),
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
@@ -179,3 +183,4 @@ struct Serve: ParsableCommand {
 extension LogLevel: ExpressibleByArgument {}
 extension LogFormat: ExpressibleByArgument {}
 extension Confinement: ExpressibleByArgument {}
+extension IOEngine: ExpressibleByArgument {}
