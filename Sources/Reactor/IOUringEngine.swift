@@ -612,8 +612,13 @@ extension IOUringEngine {
         sources[token].input = .ended
         sources[token].subscription = .disarmed
         if let event = brokenOutput(token) { return event }
-        if sources[token].kind == .stream { poll(token, 0, .hangup) }
+        if sources[token].kind == .stream { watchForHangup(token) }
         return .endOfStream
+    }
+
+    /// By edges: that the peer has finished is an event as well, and would be told for ever.
+    private mutating func watchForHangup(_ token: Token) {
+        queued(token, unsafe ce_uring_poll_edges(ring, sources[token].number, 0, Operation.hangup.of(token)))
     }
 
     private mutating func didHangUp(_ token: Token, _ core: inout ReactorCore) {
