@@ -598,8 +598,8 @@ extension IOUringEngine {
         case 0: return end(token)
         case -ECANCELED, -EINTR, -EAGAIN: return nil
         case -ENOBUFS:
-            // More sockets than buffers had something in this tick.
-            sources[token].isDrained = false
+            // More sockets than buffers had something in this tick: a call of our own brings a buffer along.
+            sources[token].input = .ready
             return nil
         default:
             endLife(token)
@@ -673,13 +673,16 @@ extension IOUringEngine {
         return Completion(owner: owner, token: token, event: event)
     }
 
-    /// A file that is ready, or what is left in a stream whose output is broken.
+    /// A file that is ready, a stream that found no buffer, or what is left in one whose output is broken.
     private mutating func read(_ token: Token, _ core: borrowing ReactorCore) -> Event? {
         if sources[token].subscription == .disarmed { return brokenOutput(token) }
         var buffer = core.buffer()
         switch sources[token].kind.read(sources[token].number, into: &buffer) {
         case .bytes(let count) where count > 0 || sources[token].kind == .datagrams:
             sources[token].spent += max(count, EpollEngine.leastPullBytes)
+            // A stream that gave less than was asked for has no more.
+            let isShort = sources[token].kind == .stream && buffer.remainingCapacity > 0
+            if isShort && sources[token].input == .ready { sources[token].input = .idle }
             return .received(buffer)
         case .bytes: return end(token)
         case .wouldBlock:

@@ -7,7 +7,7 @@ import Glibc
 ///       └───────────────── another one under the same number ◀┘
 @safe
 struct ReceiveRing {
-    /// Buffers that one tick can fill; a receive that finds none comes back and is asked again. A power of two.
+    /// Buffers that one tick can fill; a receive that finds none comes back, and is done by a call. A power of two.
     static let count = 32
     static let group: CInt = 0
 

@@ -20,7 +20,7 @@ struct UringSource: ~Copyable {
         case inFlight
         /// And it was asked to let go of it.
         case cancelling
-        /// A poll has fired: pull until the kernel says that nothing is left.
+        /// A poll has fired, or a receive has found no buffer: pull until the kernel says that nothing is left.
         case ready
         /// The end was read.
         case ended
