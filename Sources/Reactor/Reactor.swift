@@ -16,9 +16,9 @@ import Glibc
 public struct Reactor: ~Copyable {
     /// The engine behind a plain switch: a pointer per engine, so that an operation is one branch and works in place.
     ///
-    /// An engine owns its sources and its kernel interface, and shares `ReactorCore`. What another one (io_uring) does
-    /// differently stays inside it: a `disarm` is told when the kernel has let go, a `close` when nothing is in flight,
-    /// its descriptors stay blocking, and it keeps buffers of its own for the kernel to receive into.
+    /// An engine owns its sources and its kernel interface, and shares `ReactorCore`. What one does differently stays
+    /// inside it: on io_uring a `disarm` is told when the kernel has let go, a `close` when nothing is in flight, and the
+    /// kernel receives into buffers of the engine's own.
     @safe
     private enum Engine {
         case epoll(UnsafeMutablePointer<EpollEngine>)
