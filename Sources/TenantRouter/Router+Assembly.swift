@@ -16,7 +16,9 @@ extension Router {
         let maxClients = try maxClients(of: configuration)
         let premises = try Premises.open(configuration, progress: progress)
         do throws(ReactorError) {
-            let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
+            let limits = reactorLimits(configuration, maxClients: maxClients)
+            let reactor = try Reactor(engine: configuration.io.engine, limits: limits)
+            configuration.logger.info("bytes are moved by \(reactor.engine.rawValue)")
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
                 configuration, maxClients: maxClients, premises: premises, reactor: reactor, workers: workers,
@@ -25,7 +27,7 @@ extension Router {
             return router
         } catch {
             premises.close()
-            throw RouterError(.environment, "cannot start: \(error)")
+            throw RouterError(error)
         }
     }
 

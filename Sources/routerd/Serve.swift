@@ -62,8 +62,12 @@ struct Serve: ParsableCommand {
 
     @Flag(help: "Keep everything in memory and nothing afterwards: fast, for tests. Not with --dir.")
     var memory = false
+
     @Flag(help: "Let confined tenants connect out over TCP, as subscriptions do (default: off).")
     var tenantNetwork = false
+
+    @Option(help: "What moves the bytes: auto, epoll or io_uring (default: auto).")
+    var io: IOEngine?
 
     @Option(help: ArgumentHelp("Directory with PostgreSQL's programs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
@@ -129,6 +133,7 @@ struct Serve: ParsableCommand {
                 tenantNetwork ? .on : nil, "ROUTERD_TENANT_NETWORK", default: Switch.off
             )
             .isOn,
+            io: try Environment.value(io, "ROUTERD_IO", default: .auto),
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
@@ -221,3 +226,4 @@ extension PostgresSetting: ExpressibleByArgument {
         self.init(name: String(argument[..<sign]), value: String(argument[argument.index(after: sign)...]))
     }
 }
+extension IOEngine: ExpressibleByArgument {}

@@ -236,8 +236,9 @@ class Router:
 
 
 def clean_environment():
-    """Without variables that would configure routerd or libpq."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ROUTERD_", "PG"))}
+    """Without variables that would configure routerd or libpq, but with the engine that a whole run is about."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTERD_", "PG"))}
+    return clean | ({"ROUTERD_IO": os.environ["ROUTERD_TEST_IO"]} if "ROUTERD_TEST_IO" in os.environ else {})
 
 
 def command(*arguments, environment=None, timeout=20, cwd="/"):
