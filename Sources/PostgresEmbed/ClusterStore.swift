@@ -382,6 +382,10 @@ extension ClusterStore {
     /// Not synced: should the file come back after a power cut, the claim is done again without effect.
     public func finishClaim(_ cluster: PreparedCluster) throws(EmbedError) {
         let directory = try FileSystem.openDirectory(cluster.dataDirectory)
+        // A tenant that was dropped and made anew meanwhile has a claim of its own.
+        guard try FileSystem.status(of: directory, path: cluster.dataDirectory).isSameFile(as: cluster.identity) else {
+            return
+        }
         try FileSystem.unlinkIfPresent(Claim.fileName, in: directory)
     }
 }
