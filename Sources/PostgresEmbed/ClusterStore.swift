@@ -356,13 +356,13 @@ extension ClusterStore {
                 directoryName: tenant.directoryName)
             try fill(target, claim: claim)
         } catch {
-            try? Removal.remove(staged, in: staging)
+            abandon(staged, in: staging)
             throw error
         }
         let base = try FileSystem.openDirectory(baseDirectory)
         guard unsafe files_rename_new(staging.number, staged, base.number, tenant.directoryName) == 0 else {
             let failure = Errno.last
-            try? Removal.remove(staged, in: staging)
+            abandon(staged, in: staging)
             throw .fileSystem(operation: "create", path: tenant.path, failure)
         }
         try durability.sync(base, path: baseDirectory)

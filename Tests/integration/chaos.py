@@ -179,7 +179,7 @@ class Writer(threading.Thread):
                     self.fault = f"{self.tenant}: {error.sqlstate} {error}"
                     return
                 self.slowest = max(self.slowest, time.monotonic() - began)
-                time.sleep(0.01)
+            time.sleep(0.01 if self.chaos.transactions is None else 0.1)
 
     def _transaction(self, connection, n):
         with connection.transaction():

@@ -105,8 +105,8 @@ def test_a_kill_at_any_moment_of_a_claim(routers):
         client = threading.Thread(target=_ask_until_it_ends, args=(ledger, asking), daemon=True)
         client.start()
         assert asking.wait(10)
-        # Most of a claim is its first milliseconds; under load it is all longer.
-        time.sleep(chance.choice((0.015, 0.015, 0.15)) * chance.random())
+        # A claim is over in some milliseconds; on a busy machine it is all longer.
+        time.sleep(chance.choice((0.015, 0.06, 0.3)) * chance.random())
         router.process.kill()
         client.join(30)
         assert not client.is_alive(), f"{about}: a client hangs"
