@@ -23,8 +23,23 @@ from descriptors import limit_descriptors
 
 # What a client may be told meanwhile; without a code, the connection broke in the middle as PostgreSQL's own does.
 EXCUSES = (None, "57P01", "57P02", "57P03")
+# What a client that is not let in is told, by code: libpq keeps the code of a refusal to itself.
+REFUSALS = {
+    "57P01": ("terminating connection",),
+    "57P03": ("the database system is", "cannot be started", "does not answer"),
+    "53000": ("Too many open files",),
+    "53100": ("No space left on device",),
+    "53300": ("cannot open another connection",),
+}
 # The longest that any one statement or connect may take, whatever is done to whom.
 PATIENCE = 40
+
+
+def is_excused(error, excuses):
+    text = str(error)
+    if error.sqlstate is None and "FATAL:" in text:
+        return any(phrase in text for code in excuses for phrase in REFUSALS.get(code, ()))
+    return error.sqlstate in excuses
 
 
 class Chaos:
@@ -175,7 +190,7 @@ class Writer(threading.Thread):
                         self._transaction(connection, n)
                         self.numbers.add(n)
             except psycopg.Error as error:
-                if error.sqlstate not in self.chaos.excuses:
+                if not is_excused(error, self.chaos.excuses):
                     self.fault = f"{self.tenant}: {error.sqlstate} {error}"
                     return
                 self.slowest = max(self.slowest, time.monotonic() - began)
@@ -232,7 +247,7 @@ class Deed(threading.Thread):
         try:
             self.deed(self.chaos.router)
         except psycopg.Error as error:
-            if error.sqlstate not in self.chaos.excuses:
+            if not is_excused(error, self.chaos.excuses):
                 self.fault = f"{error.sqlstate} {error}"
         except FileNotFoundError:
             pass  # the socket of a router that is not there yet

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 import processes
+from chaos import is_excused
 from console import control
 
 SOAK = bool(os.environ.get("ROUTERD_SOAK"))
@@ -34,9 +35,10 @@ class Visitor(threading.Thread):
             try:
                 connection = self.router.connect(self.name, user=f"user_{self.ident}")
             except psycopg.Error as error:
-                # It waits for the new one, whatever is under way.
-                self.fault = f"not let in: {error.sqlstate} {error}"
-                return
+                # It waits for the new one, unless that is dropped as well before it is let in.
+                if not is_excused(error, ["57P01"]):
+                    self.fault = f"not let in: {error.sqlstate} {error}"
+                continue
             try:
                 with connection:
                     (identifier,) = connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
