@@ -49,6 +49,9 @@ enum Limits {
     /// How often the logs of running instances are looked at.
     static let housekeepingInterval: Duration = .seconds(1)
 
+    /// The longest time between two looks at what could not be removed before: an empty directory, nearly always.
+    static let sweepInterval: Duration = .seconds(60)
+
     /// A client that vanished without a word holds its lease until the kernel notices: after a minute of silence it is
     /// asked four times, ten seconds apart, and data it does not acknowledge is given up after two minutes.
     static let clientSockets = StreamOptions(

@@ -392,10 +392,11 @@ extension Router {
 }
 
 extension Router {
-    /// Keeps the logs of running instances within their bound.
+    /// Keeps the logs of running instances within their bound, and looks after what could not be removed.
     mutating func keepHouse() {
         scheduleHousekeeping()
         forgetStartFailures()
+        if reactor.now - operations.sweptAt >= Limits.sweepInterval { sweep() }
         let logs = instances.values.compactMap { $0.running?.cluster.log }
         guard !logs.isEmpty, !isTrimmingLogs else { return }
         isTrimmingLogs = true

@@ -150,6 +150,11 @@ class Router:
         return self._kept + "".join(Path(path).read_text(errors="replace") for path in self._logs)
 
     @property
+    def latest_log(self):
+        """Since its last start."""
+        return self._logs[-1].read_text(errors="replace") if self._logs else ""
+
+    @property
     def pid(self):
         return self.process.pid
 
