@@ -76,21 +76,25 @@ struct InstancePoolTests {
             await expectRefusal("57014") {
                 try await instance.query("SELECT pg_sleep(60)", timeout: .milliseconds(500))
             }
-            let asking = Task { await outcome(of: { try await instance.query("SELECT pg_sleep(60)") } }
+            let asking = Task { await outcome { try await instance.query("SELECT pg_sleep(60)") } }
             try await eventually("the statement runs") {
                 try await instance.query("SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'").count >= 1
             }
             asking.cancel()
             #expect(await asking.value == .cancelled)
             #expect(ContinuousClock.now - began < .seconds(20))
-            #expect(await Task { await outcome(of: { try await instance.query("SELECT 1") } }.cancelledAtOnce == .cancelled)
+            let cancelled = Task {
+                unsafe withUnsafeCurrentTask { unsafe $0?.cancel() }
+                return await outcome { try await instance.query("SELECT 1") }
+            }
+            #expect(await cancelled.value == .cancelled)
             try await eventually("both backends have gone") { await sessions(of: "slow", in: pool) == 0 }
 
             // Two connections: a third waits for one to come free.
             let first = try await pool.acquire("slow")
             let second = try await pool.acquire("slow")
             await expectRefusal("53300") { try await pool.acquire("slow", timeout: .milliseconds(100)) }
-            let waiting = Task { await outcome(of: { try await pool.acquire("slow") } }
+            let waiting = Task { await outcome { try await pool.acquire("slow") } }
             try await eventually("one waits") { await queue(of: "slow", in: pool) == 1 }
             waiting.cancel()
             #expect(await waiting.value == .cancelled)
@@ -139,7 +143,7 @@ struct InstancePoolTests {
             #expect(try await pool.instance(named: "held").query("SELECT 1").count == 1)
 
             // What runs and what waits hears of the end.
-            let running = Task { await outcome(of: { try await pool.instance(named: "held").query("SELECT pg_sleep(60)") } }
+            let running = Task { await outcome { try await pool.instance(named: "held").query("SELECT pg_sleep(60)") } }
             try await eventually("the statement runs") { await sessions(of: "held", in: pool) == 1 }
             await pool.close()
             let end = await running.value
@@ -170,7 +174,7 @@ struct InstancePoolTests {
             #expect(try await second.instance(named: "same").query("SELECT 1").count == 1)
             await second.close()
 
-            weak var gone = first
+            weak let gone = first
             #expect(try await first.instance(named: "same").query("SELECT n FROM t")[0]["n"] == "0")
             _ = consume first
             #expect(gone == nil)
@@ -223,7 +227,7 @@ private final class Home: Sendable {
 
     private static func becomeOrdinaryUser() throws {
         guard geteuid() == 0 else { return }
-        let user = try #require(unsafe getpwnam("postgres") ?? getpwnam("nobody"))
+        guard let user = unsafe getpwnam("postgres") ?? getpwnam("nobody") else { fatalError("no ordinary user") }
         let (userID, groupID) = unsafe (user.pointee.pw_uid, user.pointee.pw_gid)
         try #require(setgroups(0, nil) == 0 && setgid(groupID) == 0 && setuid(userID) == 0)
     }
@@ -250,26 +254,26 @@ private func eventually(_ what: String, _ isTrue: () async throws -> Bool) async
 }
 
 /// How it failed; nil where it did not.
-private func outcome<Value>(of body: () async throws(InstanceError) -> Value) async -> InstanceError? {
-    do throws(InstanceError) {
+private func outcome<Value>(_ body: () async throws -> Value) async -> InstanceError? {
+    do {
         _ = try await body()
         return nil
     } catch {
-        return error
+        if !(error is InstanceError) { Issue.record("an error of another type: \(error)") }
+        return error as? InstanceError
     }
 }
 
 private func expectError<Value>(
-    _ error: InstanceError, _ location: SourceLocation = #_sourceLocation,
-    _ body: () async throws(InstanceError) -> Value
+    _ error: InstanceError, _ location: SourceLocation = #_sourceLocation, _ body: () async throws -> Value
 ) async {
-    #expect(await outcome(of: body) == error, sourceLocation: location)
+    #expect(await outcome(body) == error, sourceLocation: location)
 }
 
 private func expectRefusal<Value>(
-    _ state: String, _ location: SourceLocation = #_sourceLocation, _ body: () async throws(InstanceError) -> Value
+    _ state: String, _ location: SourceLocation = #_sourceLocation, _ body: () async throws -> Value
 ) async {
-    let error = await outcome(of: body)
+    let error = await outcome(body)
     #expect(error?.state == state, "\(error.map { "\($0)" } ?? "it succeeded")", sourceLocation: location)
 }
 
@@ -277,15 +281,5 @@ extension InstanceError {
     fileprivate var state: String? {
         guard case .refused(let error) = self else { return nil }
         return error.sqlState
-    }
-}
-
-extension Task where Failure == Never {
-    /// Its value when it is cancelled before it has begun, or soon after.
-    fileprivate var cancelledAtOnce: Success {
-        get async {
-            cancel()
-            return await value
-        }
     }
 }
