@@ -113,6 +113,9 @@ public final class ClusterStore: Sendable {
         try template.ensure(progress: progress)
     }
 
+    /// A fresh directory for a socket of the server's own: mode 0700, its path short, gone with the store.
+    public func makeSocketDirectory() throws(EmbedError) -> String { try runtimeDirectory.makeSubdirectory() }
+
     /// Removes the runtime directory and gives up the lock. Idempotent.
     public func close() {
         guard let lock = lock.withLock({ $0.take() }) else { return }

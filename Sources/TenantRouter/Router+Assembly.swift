@@ -15,6 +15,18 @@ extension Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
         let premises = try Premises.open(configuration, progress: progress)
+        do throws(RouterError) {
+            try listeners.bindPrivateSocket(in: premises)
+            return try assemble(configuration, listeners, premises, maxClients: maxClients)
+        } catch {
+            premises.close()
+            throw error
+        }
+    }
+
+    private static func assemble(
+        _ configuration: RouterConfiguration, _ listeners: RouterListeners, _ premises: Premises, maxClients: Int
+    ) throws(RouterError) -> Router {
         do throws(ReactorError) {
             let limits = reactorLimits(configuration, maxClients: maxClients)
             let reactor = try Reactor(engine: configuration.io.engine, limits: limits)
@@ -26,7 +38,6 @@ extension Router {
             try router.open(listeners)
             return router
         } catch {
-            premises.close()
             throw RouterError(error)
         }
     }
@@ -58,7 +69,7 @@ extension Router {
             + configuration.maxInstances * Limits.descriptorsPerInstance
         // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket
         // whose backlog is full is tried again after a pause.
-        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 16
+        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 2 * Limits.queries + 16
         return limits
     }
 

@@ -328,6 +328,7 @@ extension Router {
         failStatements(of: instance, because: .instanceStopped(instance.name))
         retire(instance, running.cluster)
         poolActions += pool.exited(instance.id, now: reactor.now)
+        failQueries(of: instance)
         if let tenant = instance.tenant { hibernated(tenant) }
     }
 

@@ -31,6 +31,9 @@ struct Router: ~Copyable {
     var retiring: [TenantName: AfterRetirement] = [:]
     /// Who waits for a tenant to be removed, for its instance to stop, for a lease that is no session's.
     var operations = Operations()
+    var queries = Queries()
+    /// What other threads of this program have asked for and may take back.
+    var requests: [Ticket: Request] = [:]
     var cancelKeys = CancelKeys()
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
@@ -139,6 +142,8 @@ extension Router {
         case .instanceDeadline: instanceDeadlineExpired(owner.instance)
         case .administration: administration(owner.instance, token, completion.takeEvent())
         case .administrationDeadline: administrationDeadlineExpired(owner.instance)
+        case .query: query(owner.number, token, completion.takeEvent())
+        case .queryDeadline: queryDeadlineExpired(owner.number)
         case .poolDeadline: poolDeadlineExpired()
         case .housekeeping: keepHouse()
         case .signals: signalled(completion.takeEvent())
