@@ -16,6 +16,8 @@ struct Owner: BitwiseCopyable {
         case frontend, backend, sessionDeadline
         case process, readiness, instanceDeadline
         case administration, administrationDeadline
+        /// The same as without, and somebody reads along.
+        case inspectedFrontend, inspectedBackend
     }
 
     let raw: UInt64

@@ -17,6 +17,8 @@ extension Router {
         /// Counts down, where sessions' tokens never are.
         var lastWaiter = UInt64.max
         var sweeping = Sweeping.idle
+
+        func isStopping(_ tenant: TenantName) -> Bool { droppers[tenant] != nil || hibernators[tenant] != nil }
     }
 
     /// One worker at most deletes old trees: the others are for clients that wait.
