@@ -191,6 +191,12 @@ extension Router {
         poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
     }
 
+    /// Of a client that has not said what it wants, for the line about its end: then the kernel does not know any more.
+    private mutating func noteAddress(of session: Token) {
+        guard log.logLevel <= .debug, sessions[session].label.address.isEmpty else { return }
+        sessions[session].label.address = address(of: session)
+    }
+
     /// Where a client sits; on a Unix socket, who it is.
     private func address(of session: Token) -> String {
         let frontend = sessions[session].frontend
@@ -474,6 +480,7 @@ extension Router {
     mutating func reject(_ session: Token, _ error: ErrorMessage) { reject(session, Rejection(error)) }
 
     private mutating func reject(_ session: Token, _ rejection: Rejection) {
+        noteAddress(of: session)
         log.debug("client refused: \(rejection.reason)", metadata: metadata(session))
         dismiss(session, with: rejection.bytes)
     }
@@ -537,6 +544,7 @@ extension Router {
     }
 
     private mutating func close(_ session: Token) {
+        noteAddress(of: session)
         disarmDeadline(session)
         reactor.close(sessions[session].frontend)
     }
