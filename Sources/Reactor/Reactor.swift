@@ -141,6 +141,13 @@ extension Reactor {
         return try add(Descriptor(owning: number), kind: .signals, owner: owner)
     }
 
+    /// Gives a source another owner, whom every completion from the next one on names.
+    public mutating func hand(_ token: Token, to owner: UInt64) {
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.hand(token, to: owner)
+        }
+    }
+
     /// Ends any source: queued sends are dropped and `.closed` is the only completion that still comes.
     public mutating func close(_ token: Token) {
         precondition(!Deadlines.isDeadline(token), "a deadline is cancelled, not closed")

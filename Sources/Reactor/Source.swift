@@ -59,7 +59,7 @@ struct Source: ~Copyable {
         case done
     }
 
-    let owner: UInt64
+    var owner: UInt64
     let kind: Kind
     var life: Life
     var subscription = Subscription.disarmed

@@ -5,6 +5,10 @@ import Reactor
 enum Limits {
     /// How long a client waits for an instance before it is told what it waits for.
     static let waitNoticeDelay: Duration = .seconds(5)
+    /// How long a client has waited, or an instance took to wake, when that is worth a line in the log.
+    static let longWait: Duration = .seconds(1)
+    /// Characters of a name that a client chose and no tenant can have, in lines and listings.
+    static let labelLength = 63
     /// How long an instance may leave a connection unanswered, from connect(2) to its first ReadyForQuery. An instance
     /// that was stopped or hangs must not hold a client for ever; crash recovery of a backend takes a second or two.
     static let backendConnectDeadline: Duration = .seconds(15)

@@ -115,6 +115,28 @@ public final class MultiTenantRouter: Sendable {
     /// Does not wait.
     func beginToStop() { mailbox.post(.stop) }
 
+    /// Prints one line for each message of the tenant's sessions to the log, or no longer, whatever
+    /// ``RouterConfiguration/inspect`` says; sessions that are under way included.
+    ///
+    /// - Parameters:
+    ///   - database: the tenant, which need not exist yet.
+    ///   - isOn: whether its messages are printed from now on.
+    /// - Returns: false where nothing changes, because no tenant can have that name or the router has stopped.
+    @discardableResult
+    public func inspect(_ database: String, _ isOn: Bool) async -> Bool {
+        guard let tenant = try? TenantName(database) else { return false }
+        return await withCheckedContinuation { continuation in
+            let isAsked = ending.unlessEnded {
+                mailbox.post(
+                    .run { router in
+                        router.inspect(tenant, isOn: isOn)
+                        continuation.resume(returning: true)
+                    })
+            }
+            if !isAsked { continuation.resume(returning: false) }
+        }
+    }
+
     /// Stops orderly: no new clients, sessions are told `57P01`, every instance is shut down cleanly. A second call,
     /// while the first still waits, hurries.
     public func stop() async {

@@ -127,6 +127,10 @@ extension Router {
         case .wake(let tenant):
             note("wake", tenant, by: session)
             wake(tenant) { router, result in router.answerConsole(session, result.map { .done }) }
+        case .inspect(let tenant, let isOn):
+            note(isOn ? "inspect on" : "inspect off", tenant, by: session)
+            inspect(tenant, isOn: isOn)
+            answerConsole(session, .success(.done))
         case .killClient(let number):
             note("kill client \(number)", by: session)
             answerConsole(session, killClient(number))

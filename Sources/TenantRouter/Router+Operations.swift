@@ -19,6 +19,8 @@ extension Router {
         var sweeping = Sweeping.idle
         /// When the last sweep began.
         var sweptAt = Duration.zero
+
+        func isStopping(_ tenant: TenantName) -> Bool { droppers[tenant] != nil || hibernators[tenant] != nil }
     }
 
     /// Somebody who is no session and waits for a lease.

@@ -8,7 +8,7 @@ import WireProtocol
 
 extension Router {
     mutating func prepareSpare(_ id: InstanceID) {
-        instances[id] = Instance(id: id, holder: .nobody)
+        instances[id] = Instance(id: id, holder: .nobody, wantedSince: reactor.now)
         let (store, mailbox) = (store, mailbox)
         workers.submit {
             mailbox.post(.sparePrepared(id, Result { () throws(EmbedError) in try store.prepareSpare() }))
@@ -79,7 +79,7 @@ extension Router {
         switch result {
         case .success(let cluster):
             running.cluster = cluster
-            announceCreation(instance)
+            if let tenant = instance.tenant { announceCreation(of: tenant) }
         case .failure(let error):
             startFailed(instance, ErrorMessage(error))
             instance.claimFailed()
@@ -98,6 +98,7 @@ extension Router {
     /// Clients are not all that may use an instance: a subscription, a vacuum, a worker of an extension.
     mutating func ask(_ id: InstanceID) {
         guard let instance = instances[id], case .serving = instance.phase else { return }
+        instance.stopReason = pool.lacksRoom ? .evicted : .idle
         run(Statement(purpose: .occupancy, text: RouterSQL.isOccupied), on: instance)
     }
 

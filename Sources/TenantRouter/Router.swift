@@ -43,6 +43,10 @@ struct Router: ~Copyable {
     /// The console that is being advanced: an answer that comes at once does not begin that anew.
     var advancing: Token?
     var tenantListing = TenantListing()
+    /// Whose messages are printed.
+    var inspections: Inspections
+    /// Databases whose first session is still to be told that they are new.
+    var unannounced: Set<TenantName> = []
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
@@ -97,6 +101,7 @@ struct Router: ~Copyable {
         self.address = address
         self.socketPath = socketPath
         self.log = configuration.logger
+        self.inspections = Inspections(configuration)
         self.mailbox = Mailbox(doorbell: reactor.doorbell)
         self.reactor = reactor
         self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
@@ -131,6 +136,12 @@ extension Router {
         case .backend:
             guard let session = sessions.token(at: owner.slot) else { return }
             backend(session, token, completion.takeEvent())
+        case .inspectedFrontend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            inspectedFrontend(session, completion.takeEvent())
+        case .inspectedBackend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            inspectedBackend(session, token, completion.takeEvent())
         case .sessionDeadline:
             guard let session = sessions.token(at: owner.slot) else { return }
             sessionDeadlineExpired(session)

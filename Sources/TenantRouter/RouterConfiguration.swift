@@ -47,6 +47,12 @@ public struct RouterConfiguration: Sendable {
     public var postgresBinDirectory: String?
     /// Whether an address that is not loopback is accepted although nobody is asked for a password.
     public var allowRemoteWithoutAuthentication: Bool
+    /// Whether every message of every session is printed to `logger`, one line each, at the level info. Passwords never
+    /// are.
+    public var inspect: Bool
+    /// Whether the lines of an inspection, whoever asked for it, show parameters, rows and COPY data as well as their
+    /// sizes.
+    public var inspectValues: Bool
     /// Signals that stop the router: the first orderly, the second in a hurry. The caller has blocked them in every
     /// thread (sigprocmask(2)); a program that handles its own signals leaves this empty and calls `stop()`.
     public var stopSignals: [Int32]
@@ -74,6 +80,8 @@ public struct RouterConfiguration: Sendable {
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
+        inspect: Bool = false,
+        inspectValues: Bool = false,
         stopSignals: [Int32] = [],
         logger: Logger = Logger(label: "routerd")
     ) {
@@ -96,6 +104,8 @@ public struct RouterConfiguration: Sendable {
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
+        self.inspect = inspect
+        self.inspectValues = inspectValues
         self.stopSignals = stopSignals
         self.logger = logger
     }

@@ -39,6 +39,8 @@ struct RouterOption {
             RouterOption("socket_dir", { $0.socketDirectory ?? "" }),
             RouterOption("postgres_bin", { $0.postgresBinDirectory ?? "" }, default: "newest found"),
             RouterOption("log_level", { "\($0.logger.logLevel)" }, default: "info"),
+            RouterOption("inspect", { $0.inspect ? "on" : "off" }),
+            RouterOption("inspect_values", { $0.inspectValues ? "on" : "off" }),
             RouterOption(
                 "allow_remote_without_authentication", { $0.allowRemoteWithoutAuthentication ? "on" : "off" }),
         ]

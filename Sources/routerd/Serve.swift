@@ -81,6 +81,12 @@ struct Serve: ParsableCommand {
     @Option(help: "text or json (default: text).")
     var logFormat: LogFormat?
 
+    @Flag(help: "Print a line for each message of every session to the log, without values (default: off).")
+    var inspect = false
+
+    @Flag(help: "Where messages are printed, print parameters, rows and COPY data too; never passwords.")
+    var inspectValues = false
+
     @Flag(help: "Listen on an address that is not loopback although nobody is asked for a password.")
     var allowRemoteWithoutAuthentication = false
 
@@ -137,6 +143,11 @@ struct Serve: ParsableCommand {
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
+            inspect: try Environment.value(inspect ? .on : nil, "ROUTERD_INSPECT", default: Switch.off).isOn,
+            inspectValues: try Environment.value(
+                inspectValues ? .on : nil, "ROUTERD_INSPECT_VALUES", default: Switch.off
+            )
+            .isOn,
             stopSignals: Self.stopSignals,
             logger: .lines(level: level, format: format))
     }
