@@ -30,8 +30,8 @@ enum FirstProcess {
         if tcgetpgrp(STDIN_FILENO) >= 0 { tcsetpgrp(STDIN_FILENO, getpgrp()) }
     }
 
-    /// Descriptors that were passed to process 1 are the child's now, and so is the watchdog. Sources: sd_listen_fds(3),
-    /// sd_watchdog_enabled(3).
+    /// Descriptors that were passed to process 1 are the child's now, and so is the watchdog. Sources:
+    /// sd_listen_fds(3), sd_watchdog_enabled(3).
     private static func takeVariables() {
         for name in ["LISTEN_PID", "WATCHDOG_PID"] {
             guard let value = unsafe getenv(name), unsafe String(cString: value) == "1" else { continue }

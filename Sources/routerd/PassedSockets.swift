@@ -12,7 +12,8 @@ enum PassedSockets {
         _ = Environment.take("LISTEN_FDNAMES")
         guard process == "\(getpid())", let count else { return [] }
         guard let number = CInt(count), (0...FD_SETSIZE).contains(number) else {
-            throw .usage("the environment variable LISTEN_FDS has the value \"\(count)\", which is no number of sockets")
+            throw .usage(
+                "the environment variable LISTEN_FDS has the value \"\(count)\", which is no number of sockets")
         }
         return (0..<number).map { first + $0 }
     }

@@ -37,7 +37,7 @@ struct ServiceManager: Sendable {
         case .some, nil: return nil
         }
         let longest = MemoryLayout.size(ofValue: sockaddr_un().sun_path)
-        guard name.count <= longest, patience.map({ $0 > .zero }) ?? true else { return nil }
+        guard (2...longest).contains(name.count), patience.map({ $0 > .zero }) ?? true else { return nil }
         socket = Glibc.socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         guard socket >= 0 else { return nil }
         self.name = name
