@@ -27,6 +27,7 @@ public final class MultiTenantRouter: Sendable {
 
     private let mailbox: Mailbox<Message>
     private let ending: Ending
+    private let isStopping: Router.Flag
 
     private init(_ router: borrowing Router, address: String, ending: Ending) {
         self.address = address
@@ -34,6 +35,7 @@ public final class MultiTenantRouter: Sendable {
         postgresVersion = router.store.installation.version
         socketPath = router.socketPath
         mailbox = router.mailbox
+        isStopping = router.isStopping
         self.ending = ending
     }
 
@@ -144,6 +146,11 @@ public final class MultiTenantRouter: Sendable {
         await untilStopped()
     }
 
+    /// Waits until the router begins to stop, whoever stops it.
+    public func untilStopping() async {
+        await withCheckedContinuation { continuation in isStopping.onRaise { continuation.resume() } }
+    }
+
     /// Waits until the router has stopped, whoever stopped it.
     public func untilStopped() async {
         await withCheckedContinuation { continuation in ending.onEnd { continuation.resume() } }
@@ -151,6 +158,10 @@ public final class MultiTenantRouter: Sendable {
 
     /// A host for connection strings that reaches this router from this machine.
     public var exampleHost: String {
+        if address.hasPrefix("/") {
+            // A URI has the directory of a Unix socket in place of the host, with its slashes escaped.
+            return address.split(separator: "/").dropLast().map { "%2F\($0)" }.joined()
+        }
         let host = String(address.prefix(upTo: address.lastIndex(of: ":") ?? address.endIndex))
         return ["127.0.0.1", "0.0.0.0", "[::]"].contains(host) ? "localhost" : host
     }

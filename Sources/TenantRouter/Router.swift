@@ -68,9 +68,28 @@ struct Router: ~Copyable {
     /// Raised once, by one thread, and seen by all.
     final class Flag: Sendable {
         private let raised = Atomic(false)
+        private let waiting = Mutex<[@Sendable () -> Void]>([])
 
         var isRaised: Bool { raised.load(ordering: .acquiring) }
-        func raise() { raised.store(true, ordering: .releasing) }
+
+        func raise() {
+            let calls = waiting.withLock { calls in
+                raised.store(true, ordering: .releasing)
+                defer { calls = [] }
+                return calls
+            }
+            for call in calls { call() }
+        }
+
+        /// Calls back when it is raised, at once if it was before.
+        func onRaise(_ call: @escaping @Sendable () -> Void) {
+            let isWaiting = waiting.withLock { calls in
+                guard !isRaised else { return false }
+                calls.append(call)
+                return true
+            }
+            if !isWaiting { call() }
+        }
     }
 
     /// What is next for a directory that nobody uses any more.

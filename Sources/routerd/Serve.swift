@@ -91,22 +91,27 @@ struct Serve: ParsableCommand {
     var allowRemoteWithoutAuthentication = false
 
     func run() throws {
+        let manager = ServiceManager.fromEnvironment()
+        let passed = try PassedSockets.take()
         let format = try Environment.value(logFormat, "ROUTERD_LOG_FORMAT", default: .text)
         let configuration = try configuration(format: format)
         do {
             try configuration.check()
             Self.prepareProcess()
-            let listeners = try RouterListeners.bind(configuration)
+            let listeners = try listeners(configuration, passed: passed)
             try becomeUser(for: configuration)
-            try listeners.bindSocket(configuration)
+            if passed.isEmpty { try listeners.bindSocket(configuration) }
             try Waiting.wait {
                 let router = try await MultiTenantRouter.start(configuration, listeners: listeners) { step in
                     configuration.logger.info("\(step)")
+                    manager?.tell("STATUS=\(step)")
                 }
                 Self.announce(router, format: format)
+                await manager?.accompany(router)
                 await router.untilStopped()
             }
         } catch let error as RouterError {
+            manager?.tell("STATUS=\(error.description)")
             throw error.isUsage ? Failure.usage(error.description) : Failure.failed(error.description)
         }
     }
@@ -150,6 +155,16 @@ struct Serve: ParsableCommand {
             .isOn,
             stopSignals: Self.stopSignals,
             logger: .lines(level: level, format: format))
+    }
+
+    /// Bound by whoever started the program, or by itself.
+    private func listeners(_ configuration: RouterConfiguration, passed: [CInt]) throws -> RouterListeners {
+        guard !passed.isEmpty else { return try .bind(configuration) }
+        if port != nil || host != nil || socketDir != nil {
+            configuration.logger.warning(
+                "--port, --host and --socket-dir have no effect: the sockets to listen on were passed (LISTEN_FDS)")
+        }
+        return try .adopt(passed, for: configuration)
     }
 
     private func storage() throws -> Storage {

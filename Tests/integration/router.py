@@ -74,6 +74,7 @@ class Router:
         self.host = host
         self.environment = environment or {}
         self.launcher = []  # the beginning of a command that runs the program
+        self.inherited = []  # descriptors that it is started with
         self.process = None
         self.port = None
         self._logs = []
@@ -216,7 +217,8 @@ class Router:
         self._logs.append(log)
         directory = ["--dir", self.directory] if self.directory_option else []
         command = [*self.launcher, BINARY, "serve", "--port", self.port, *directory, "--host", self.host, *self.arguments]
-        spawn, options = (terminal.start, {}) if terminal else (subprocess.Popen, {"stdin": subprocess.DEVNULL})
+        options = {} if terminal else {"stdin": subprocess.DEVNULL, "pass_fds": self.inherited}
+        spawn = terminal.start if terminal else subprocess.Popen
         with open(log, "wb") as output:
             self.process = spawn(
                 [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT,
