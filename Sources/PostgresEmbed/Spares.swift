@@ -22,7 +22,7 @@ extension ClusterStore {
             try fill(try FileSystem.openDirectory(spare.directoryName, in: spares), claim: nil)
             return try prepare(spare, created: true)
         } catch {
-            try? Removal.remove(spare.directoryName, in: spares)
+            abandon(spare.directoryName, in: spares)
             spare.log.remove()
             throw error
         }
@@ -74,7 +74,7 @@ extension ClusterStore {
             let isClaimed = try? Claim.isWritten(in: cluster), !isClaimed
         else { return }
         retire(spare)
-        try? Removal.remove(spare.directoryName, in: spares)
+        abandon(spare.directoryName, in: spares)
         spare.log.remove()
     }
 }

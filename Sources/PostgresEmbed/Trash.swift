@@ -1,3 +1,4 @@
+import CConfine
 import Glibc
 import Reactor
 
@@ -38,6 +39,17 @@ extension ClusterStore {
             if isStopping() { return }
             endSurvivors(of: name, in: trash)
             try? Removal.remove(name, in: trash, unless: isStopping)
+        }
+    }
+
+    /// Removes what was begun and has failed. Where that fails too, for want of descriptors, it is moved out of sight, which
+    /// needs none, and the next sweep finds it.
+    func abandon(_ name: String, in parent: borrowing Descriptor) {
+        do throws(EmbedError) {
+            try Removal.remove(name, in: parent)
+        } catch {
+            let place = "\(Leftovers.trash(in: baseDirectory))/\(Random.name())"
+            unsafe _ = files_rename_new(parent.number, name, AT_FDCWD, place)
         }
     }
 

@@ -48,10 +48,15 @@ enum Limits {
     static let rolesOfAClaim = 64
     /// Clients of the console at once, beside the others: a few people, a few scripts.
     static let consoles = 16
+    /// Statements of the library's users that run at once; more wait for their turn: a connection each.
+    static let queries = 32
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
     static let workerThreads = 4
     /// How often the logs of running instances are looked at.
     static let housekeepingInterval: Duration = .seconds(1)
+
+    /// The longest time between two looks at what could not be removed before: an empty directory, nearly always.
+    static let sweepInterval: Duration = .seconds(60)
 
     /// A client that vanished without a word holds its lease until the kernel notices: after a minute of silence it is
     /// asked four times, ten seconds apart, and data it does not acknowledge is given up after two minutes.
@@ -64,8 +69,8 @@ enum Limits {
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
-    /// one statement of the router's own for each instance that boots, and some slack; and the clients of the console.
-    static let descriptorsOfTheRouter = 96 + consoles
+    /// one statement of the router's own for each instance that boots, and some slack; the clients of the console; the statements of the library's users.
+    static let descriptorsOfTheRouter = 96 + consoles + queries
 
     /// How many clients fit into the descriptors that are left.
     ///

@@ -97,7 +97,7 @@ extension Router {
 
     private mutating func finish(
         _ administration: Administration, of instance: Instance,
-        _ result: Result<[[String?]], ErrorMessage>
+        _ result: Result<[AnswerRow], ErrorMessage>
     ) {
         reactor.cancel(deadline: administration.deadline)
         reactor.close(administration.connection)
@@ -107,7 +107,7 @@ extension Router {
     }
 
     private mutating func finished(
-        _ statement: Statement, of instance: Instance, _ result: Result<[[String?]], ErrorMessage>
+        _ statement: Statement, of instance: Instance, _ result: Result<[AnswerRow], ErrorMessage>
     ) {
         if case .failure(let error) = result {
             log.warning("a statement of the router's own failed: \(error.message)", metadata: metadata(instance))

@@ -357,6 +357,7 @@ extension Router {
         failStatements(of: instance, because: .instanceStopped(instance.name))
         retire(instance, running.cluster)
         poolActions += pool.exited(instance.id, now: reactor.now)
+        failQueries(of: instance)
         if let tenant = instance.tenant { hibernated(tenant) }
     }
 
@@ -422,10 +423,11 @@ extension Router {
 }
 
 extension Router {
-    /// Keeps the logs of running instances within their bound.
+    /// Keeps the logs of running instances within their bound, and looks after what could not be removed.
     mutating func keepHouse() {
         scheduleHousekeeping()
         forgetStartFailures()
+        if reactor.now - operations.sweptAt >= Limits.sweepInterval { sweep() }
         forgetUnannounced()
         let logs = instances.values.compactMap { $0.running?.cluster.log }
         guard !logs.isEmpty, !isTrimmingLogs else { return }

@@ -213,10 +213,7 @@ extension Router {
 
     /// The pool's answer is yes.
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
-        if let waker = operations.wakers.removeValue(forKey: waiter) {
-            returnLease(of: instance)
-            return waker.answer(&self, .success(()))
-        }
+        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .success(instance)) }
         guard let session = queued(waiter) else { return returnLease(of: instance) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
@@ -225,7 +222,7 @@ extension Router {
 
     /// The pool's answer is no.
     mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
-        if let waker = operations.wakers.removeValue(forKey: waiter) { return notWoken(waker, refusal) }
+        if let asker = operations.askers.removeValue(forKey: waiter) { return refuse(asker, refusal) }
         guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
         let failure = startFailures[arrival.tenant]
         reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
@@ -537,10 +534,6 @@ extension Router {
     private mutating func withdraw(_ attempt: Attempt) {
         reactor.close(attempt.backend)
         returnLease(of: attempt.lease.instance)
-    }
-
-    private mutating func returnLease(of instance: InstanceID) {
-        poolActions += pool.leaseReturned(instance, now: reactor.now)
     }
 
     private mutating func close(_ session: Token) {

@@ -103,9 +103,9 @@ extension Router {
     }
 
     /// An instance that does not answer is of no use to anybody either.
-    mutating func occupancyTold(_ instance: Instance, _ result: Result<[[String?]], ErrorMessage>) {
+    mutating func occupancyTold(_ instance: Instance, _ result: Result<[AnswerRow], ErrorMessage>) {
         guard case .serving = instance.phase else { return }
-        if case .success(let rows) = result, rows.first?.first == "t" {
+        if case .success(let rows) = result, rows.first?.values == ["t"] {
             log.debug("instance stays: something is at work in it", metadata: metadata(instance))
             poolActions += pool.isOccupied(instance.id, now: reactor.now)
         } else {

@@ -31,6 +31,9 @@ struct Router: ~Copyable {
     var retiring: [TenantName: AfterRetirement] = [:]
     /// Who waits for a tenant to be removed, for its instance to stop, for a lease that is no session's.
     var operations = Operations()
+    var queries = Queries()
+    /// What other threads of this program have asked for and may take back.
+    var requests: [Ticket: Request] = [:]
     var cancelKeys = CancelKeys()
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
@@ -65,9 +68,28 @@ struct Router: ~Copyable {
     /// Raised once, by one thread, and seen by all.
     final class Flag: Sendable {
         private let raised = Atomic(false)
+        private let waiting = Mutex<[@Sendable () -> Void]>([])
 
         var isRaised: Bool { raised.load(ordering: .acquiring) }
-        func raise() { raised.store(true, ordering: .releasing) }
+
+        func raise() {
+            let calls = waiting.withLock { calls in
+                raised.store(true, ordering: .releasing)
+                defer { calls = [] }
+                return calls
+            }
+            for call in calls { call() }
+        }
+
+        /// Calls back when it is raised, at once if it was before.
+        func onRaise(_ call: @escaping @Sendable () -> Void) {
+            let isWaiting = waiting.withLock { calls in
+                guard !isRaised else { return false }
+                calls.append(call)
+                return true
+            }
+            if !isWaiting { call() }
+        }
     }
 
     /// What is next for a directory that nobody uses any more.
@@ -150,6 +172,8 @@ extension Router {
         case .instanceDeadline: instanceDeadlineExpired(owner.instance)
         case .administration: administration(owner.instance, token, completion.takeEvent())
         case .administrationDeadline: administrationDeadlineExpired(owner.instance)
+        case .query: query(owner.number, token, completion.takeEvent())
+        case .queryDeadline: queryDeadlineExpired(owner.number)
         case .poolDeadline: poolDeadlineExpired()
         case .housekeeping: keepHouse()
         case .signals: signalled(completion.takeEvent())

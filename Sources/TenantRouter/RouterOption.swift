@@ -35,6 +35,7 @@ struct RouterOption {
             RouterOption("tenant_network", { $0.tenantNetwork ? "on" : "off" }),
             RouterOption("set", { $0.settings.map { "\($0.name)=\($0.value)" }.joined(separator: ";") }),
             RouterOption("memory", { $0.storage == .memory ? "on" : "off" }),
+            RouterOption("io", { $0.io.rawValue }),
             RouterOption("socket_dir", { $0.socketDirectory ?? "" }),
             RouterOption("postgres_bin", { $0.postgresBinDirectory ?? "" }, default: "newest found"),
             RouterOption("log_level", { "\($0.logger.logLevel)" }, default: "info"),
