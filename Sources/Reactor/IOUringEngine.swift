@@ -155,6 +155,12 @@ extension IOUringEngine {
         return token
     }
 
+    /// The next completion names the new owner.
+    mutating func hand(_ token: Token, to owner: UInt64) {
+        guard isUsable(token) else { return }
+        sources[token].owner = owner
+    }
+
     /// The pause of a refused connect is over.
     mutating func reconnect(_ token: Token, _ core: inout ReactorCore) {
         guard let waiting = reconnects.removeValue(forKey: token) else { return }

@@ -145,6 +145,7 @@ extension Reactor {
     public mutating func hand(_ token: Token, to owner: UInt64) {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.hand(token, to: owner)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.hand(token, to: owner)
         }
     }
 

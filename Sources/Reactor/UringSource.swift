@@ -37,7 +37,7 @@ struct UringSource: ~Copyable {
         case broken(Errno)
     }
 
-    let owner: UInt64
+    var owner: UInt64
     let kind: Source.Kind
     var life: Life
     var subscription = Source.Subscription.disarmed
