@@ -68,8 +68,8 @@ extension RouterOption {
     /// In the order of the table in `README.md`.
     public static let all: [RouterOption] = [
         port, host, dir, autoProvision, maxInstances, maxConnections, spares, maxClients, queueTimeout, idleTimeout,
-        startupTimeout, confine, set, memory, tenantNetwork, socketDir, postgresBin, logLevel,
-        allowRemoteWithoutAuthentication,
+        startupTimeout, confine, set, memory, tenantNetwork, io, socketDir, postgresBin, logLevel, inspect,
+        inspectValues, allowRemoteWithoutAuthentication,
     ]
 
     /// ``RouterConfiguration/port``.
@@ -155,6 +155,11 @@ extension RouterOption {
         placeholder: "", .restart
     ) { Self.word($0.tenantNetwork) }
 
+    /// ``RouterConfiguration/io``.
+    public static let io = RouterOption(
+        "io", "What moves the bytes: auto, epoll or io_uring", \.io, placeholder: "engine", .restart
+    ) { $0.io.rawValue }
+
     /// ``RouterConfiguration/socketDirectory``.
     public static let socketDir = RouterOption(
         "socket-dir", "Make a Unix socket .s.PGSQL.<port> in this directory too", \.socketDirectory,
@@ -170,6 +175,18 @@ extension RouterOption {
     public static let logLevel = RouterOption(
         "log-level", "error, warn, info or debug", \.logger.logLevel, placeholder: "level", .atOnce
     ) { LogLevel($0.logger.logLevel).rawValue }
+
+    /// ``RouterConfiguration/inspect``.
+    public static let inspect = RouterOption(
+        "inspect", "Print a line for each message of every session to the log, without values", \.inspect,
+        placeholder: "", .restart
+    ) { Self.word($0.inspect) }
+
+    /// ``RouterConfiguration/inspectValues``.
+    public static let inspectValues = RouterOption(
+        "inspect-values", "Where messages are printed, print parameters, rows and COPY data too; never passwords",
+        \.inspectValues, placeholder: "", .restart
+    ) { Self.word($0.inspectValues) }
 
     /// ``RouterConfiguration/allowRemoteWithoutAuthentication``.
     public static let allowRemoteWithoutAuthentication = RouterOption(

@@ -42,7 +42,7 @@ struct Check: ParsableCommand {
         if told.router.storage == .directory, let server = RunningServer(told.router) {
             findings = [server.finding] + findings.dropFirst()
         }
-        return findings + told.router.inspect()
+        return findings + told.router.findings()
     }
 
     /// What root makes, it gives away; others must be let.

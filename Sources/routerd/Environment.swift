@@ -25,6 +25,12 @@ enum Environment {
         return value
     }
 
+    /// A variable that is meant for this process alone: no child is to see it.
+    static func take(_ name: String) -> String? {
+        defer { unsafe unsetenv(name) }
+        return text(of: name)
+    }
+
     /// What a variable holds; an empty one counts as none.
     static func text(of name: String) -> String? {
         guard let value = unsafe getenv(name) else { return nil }

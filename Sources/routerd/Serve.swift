@@ -15,12 +15,15 @@ struct Serve: ParsableCommand {
     @OptionGroup var options: ServeOptions
 
     func run() throws {
+        let manager = ServiceManager.fromEnvironment()
+        let passed = try PassedSockets.take()
         let told = try options.told()
         if told.router.storage == .memory, told.isFlag(.dir) {
             throw Failure.usage("--memory keeps nothing in a directory, and --dir names one: choose either")
         }
         let reload = told.file == nil ? nil : Reload(options: options, told: told)
-        let server = Server(told, stopSignals: Self.stopSignals(reloads: reload != nil))
+        let server = Server(
+            told, stopSignals: Self.stopSignals(reloads: reload != nil), manager: manager, passed: passed)
         try server.run { router in
             Self.announce(router, format: told.logFormat)
             reload?.onHangup(of: router)

@@ -21,11 +21,14 @@ struct ServeOptions: ParsableArguments {
     @Option(.set) var set: [PostgresSetting] = []
     @Flag(.memory) var memory: Bool?
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
+    @Option(.io) var io: IOEngine?
     @Option(.socketDir) var socketDir: String?
     @Option(.postgresBin) var postgresBin: String?
     @Option(.runAs) var runAs: String?
     @Option(.logLevel) var logLevel: LogLevel?
     @Option(.logFormat) var logFormat: LogFormat?
+    @Flag(.inspect) var inspect: Bool?
+    @Flag(.inspectValues) var inspectValues: Bool?
     @Flag(.allowRemoteWithoutAuthentication) var allowRemoteWithoutAuthentication: Bool?
 }
 
@@ -119,11 +122,14 @@ extension ServeOptions {
             settings: try sources.settings(set),
             storage: try sources.isOn(.memory, memory) ?? false ? .memory : .directory,
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
+            io: try sources.value(.io, io) ?? defaults.io,
             socketDirectory: try sources.value(.socketDir, socketDir),
             postgresBinDirectory: try sources.value(.postgresBin, postgresBin),
             allowRemoteWithoutAuthentication: try sources.isOn(
                 .allowRemoteWithoutAuthentication, allowRemoteWithoutAuthentication)
                 ?? defaults.allowRemoteWithoutAuthentication,
+            inspect: try sources.isOn(.inspect, inspect) ?? defaults.inspect,
+            inspectValues: try sources.isOn(.inspectValues, inspectValues) ?? defaults.inspectValues,
             logger: .lines(level: level, format: format))
         return ToldOptions(
             router: router, logFormat: format, runAs: runAs, origins: sources.origins, file: sources.file?.path)
@@ -133,6 +139,7 @@ extension ServeOptions {
 extension LogLevel: OptionValue {}
 extension LogFormat: OptionValue {}
 extension Confinement: OptionValue {}
+extension IOEngine: OptionValue {}
 
 extension PostgresSetting: ExpressibleByArgument {
     /// `name=value`; the value may be empty, and contain what it likes.

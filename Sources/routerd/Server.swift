@@ -5,10 +5,16 @@ import TenantRouter
 struct Server {
     private let told: ToldOptions
     private let configuration: RouterConfiguration
+    /// Who is told how it is getting on.
+    private let manager: ServiceManager?
+    /// Sockets that were bound for it.
+    private let passed: [CInt]
 
     /// - Parameter stopSignals: end it orderly, and in a hurry when another one comes.
-    init(_ told: ToldOptions, stopSignals: [Int32]) {
+    init(_ told: ToldOptions, stopSignals: [Int32], manager: ServiceManager? = nil, passed: [CInt] = []) {
         self.told = told
+        self.manager = manager
+        self.passed = passed
         var configuration = told.router
         configuration.stopSignals = stopSignals
         self.configuration = configuration
@@ -16,23 +22,36 @@ struct Server {
 
     /// Serves until it is stopped; `whenReady` is told the router that serves.
     func run(whenReady: @escaping @Sendable (MultiTenantRouter) throws -> Void) throws {
-        let configuration = configuration
+        let (configuration, manager) = (configuration, manager)
         do {
             try configuration.check()
             prepareProcess()
-            let listeners = try RouterListeners.bind(configuration)
+            let listeners = try listeners()
             try becomeUser()
-            try listeners.bindSocket(configuration)
+            if passed.isEmpty { try listeners.bindSocket(configuration) }
             try Waiting.wait {
                 let router = try await MultiTenantRouter.start(configuration, listeners: listeners) { step in
                     configuration.logger.info("\(step)")
+                    manager?.tell("STATUS=\(step)")
                 }
                 try whenReady(router)
+                await manager?.accompany(router)
                 await router.untilStopped()
             }
         } catch let error as RouterError {
+            manager?.tell("STATUS=\(error.description)")
             throw Failure(error)
         }
+    }
+
+    /// Bound by whoever started the program, or by itself.
+    private func listeners() throws(RouterError) -> RouterListeners {
+        guard !passed.isEmpty else { return try .bind(configuration) }
+        if told.isFlag(.port) || told.isFlag(.host) || told.isFlag(.socketDir) {
+            configuration.logger.warning(
+                "--port, --host and --socket-dir have no effect: the sockets to listen on were passed (LISTEN_FDS)")
+        }
+        return try .adopt(passed, for: configuration)
     }
 
     /// Signals are blocked before the first thread starts, so that every thread inherits it; descriptors are raised to
