@@ -104,7 +104,7 @@ import Testing
 
     /// Nothing is taken of what cannot be served: the caller still owns it.
     @Test func whatCannotBeListenedOnIsRefused() throws {
-        let numbers = [open("/dev/null", O_RDONLY | O_CLOEXEC), socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0), 9999]
+        let numbers = [unsafe open("/dev/null", O_RDONLY | O_CLOEXEC), socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0), 9999]
         for number in numbers {
             let error = try #require(throws: RouterError.self) {
                 _ = try RouterListeners.adopt([number], for: RouterConfiguration())
