@@ -17,7 +17,10 @@ private func row(_ values: [UInt8]...) -> [UInt8] {
 
 /// RowDescription of so many columns, `a`, `b` and so on.
 private func description(_ count: UInt8) -> [UInt8] {
-    frame("T", [0, count] + (0..<count).flatMap { [0x61 + $0, 0] + [UInt8](repeating: 0, count: 18) })
+    let rest = [UInt8](repeating: 0, count: 18)
+    var body: [UInt8] = [0, count]
+    for column in 0..<count { body += [0x61 + column % 26, 0] + rest }
+    return frame("T", body)
 }
 
 private func outcome(of chunks: [[UInt8]], ends: Bool = false) -> [AdminExchange.Action] {
