@@ -246,7 +246,8 @@ extension ClusterStore {
     ) throws(EmbedError) -> PreparedCluster {
         let tenant = residence(directoryName: directoryName, databaseName: databaseName)
         var created = false
-        if FileSystem.status(ofPath: tenant.path) == nil {
+        // By the name itself: a link that leads nowhere is no free name.
+        if try FileSystem.status(of: directoryName, in: try FileSystem.openDirectory(baseDirectory)) == nil {
             guard mayCreate else { throw .absent(databaseName: databaseName) }
             try clone(to: tenant)
             created = true

@@ -36,6 +36,9 @@ final class Instance {
         case shutdown
     }
 
+    /// How often in a row it was asked whether it is at work, and said nothing.
+    var unansweredQuestions = 0
+
     /// Whose it is.
     enum Holder {
         case tenant(TenantName)

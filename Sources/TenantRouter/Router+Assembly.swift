@@ -63,7 +63,7 @@ extension Router {
 
     private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
         var limits = ReactorLimits()
-        let sessions = maxClients + Limits.refusedClients + Limits.consoles
+        let sessions = maxClients + Limits.refusedClients + 2 * Limits.consoles
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance

@@ -556,7 +556,7 @@ extension Router {
         disarmDeadline(session)
         cancelKeys.revoke(session: session.slot)
         if sessions[session].isAdmitted { admittedClients -= 1 }
-        if sessions[session].isConsole { consoleCount -= 1 }
+        if sessions[session].isConsole { consoles[sessions[session].entrance, default: 0] -= 1 }
         _ = sessions.remove(session)
     }
 }

@@ -38,8 +38,8 @@ struct Router: ~Copyable {
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
     var admittedClients = 0
-    /// Clients of the console: what `Limits.consoles` limits.
-    var consoleCount = 0
+    /// Clients of the console, by the way they came: what `Limits.consoles` limits.
+    var consoles: [Session.Entrance: Int] = [:]
     /// The console that is being advanced: an answer that comes at once does not begin that anew.
     var advancing: Token?
     var tenantListing = TenantListing()
@@ -124,7 +124,7 @@ struct Router: ~Copyable {
         self.mailbox = Mailbox(doorbell: reactor.doorbell)
         self.reactor = reactor
         self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
-        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + Limits.consoles)
+        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + 2 * Limits.consoles)
     }
 }
 

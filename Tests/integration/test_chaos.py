@@ -13,7 +13,7 @@ from router import IS_ROOT
 
 SOAK = bool(os.environ.get("ROUTERD_SOAK"))
 # Of each test.
-SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 8))
+SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 5))
 SEED = int(os.environ.get("ROUTERD_TEST_SEED") or random.randrange(1 << 32))
 IS_LONG = SOAK or SECONDS > 20
 
@@ -45,7 +45,7 @@ def test_random_kills_lose_nothing(routers):
 def test_many_tenants_under_random_kills(routers):
     """What holds for four tenants must hold for a hundred, of whom not all may run at once, while new ones come (from
     spares) and others are dropped."""
-    tenants = 100 if IS_LONG else 16
+    tenants = 100 if IS_LONG else 12
     router = routers("--spares", "2", "--max-instances", str(tenants * 3 // 4), "--max-connections", "20",
                      "--idle-timeout", "20ms")
     weapons = (*EVERY_KILL, *COMING_AND_GOING, *COMING_AND_GOING)

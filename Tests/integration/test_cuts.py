@@ -16,7 +16,7 @@ from faults import ALWAYS, DEATH, FailNth
 SOAK = bool(os.environ.get("ROUTERD_SOAK"))
 SEED = int(os.environ.get("ROUTERD_TEST_SEED") or random.randrange(1 << 32))
 # How long each test goes on.
-SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (120 if SOAK else 5))
+SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (120 if SOAK else 3))
 SPARES = ("--spares", "2", "--log-level", "debug")
 
 # Between two calls of these kinds nothing changes that outlives the program.

@@ -14,7 +14,7 @@ from chaos import is_excused
 from console import control
 
 SOAK = bool(os.environ.get("ROUTERD_SOAK"))
-SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 4))
+SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 3))
 SEED = int(os.environ.get("ROUTERD_TEST_SEED") or random.randrange(1 << 32))
 # What a session may be told whose tenant goes: PostgreSQL's own words for it, or the end of the connection.
 TOLD = ("57P01", None)
@@ -75,7 +75,7 @@ def test_drops_while_clients_come(routers, spares):
     try:
         with control(router) as console:
             while time.monotonic() < until and not any(visitor.fault for visitor in visitors):
-                time.sleep(chance.uniform(0, 0.3))
+                time.sleep(chance.uniform(0, 0.5))
                 before = set(story.seen)
                 try:
                     console.execute("DROP dropped")
@@ -89,7 +89,7 @@ def test_drops_while_clients_come(routers, spares):
             visitor.join(40)
     assert [visitor.fault for visitor in visitors] == [None] * 3, f"seed {SEED}"
     assert not any(visitor.is_alive() for visitor in visitors), "a client hangs"
-    assert drops >= 3 and sum(visitor.visits for visitor in visitors) >= drops
+    assert drops >= 2 and sum(visitor.visits for visitor in visitors) >= drops
     print(f"seed {SEED}: {drops} drops, {sum(visitor.visits for visitor in visitors)} visits, {len(story.seen)} clusters")
     assert processes.eventually(lambda: not os.listdir(router.directory / ".routerd/trash"), 10)
 
