@@ -9,6 +9,8 @@ ARGS ?=
 MINUTES ?= 10
 # Which of its parts to run, by a regular expression, e.g. make soak ONLY='chaos|fuzz'.
 ONLY ?=
+# Where `make install` and `make uninstall` work; DESTDIR, if there is one, goes before it.
+PREFIX ?= /usr/local
 # Which integration tests to run, e.g. make integration TESTS="-k cancel".
 TESTS ?=
 
@@ -16,7 +18,7 @@ SWIFT   ?= swift
 SOURCES := Package.swift Sources Tests Benchmarks Examples
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit integration soak docs lint format clean
+.PHONY: help run build install uninstall deb test unit integration soak docs lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +29,15 @@ run: build ## Build and serve ./data on 127.0.0.1:5432 (DIR=, PORT=, ARGS= chang
 build: ## Build the release: .build/release/routerd
 	@scripts/install.sh run
 	@$(SWIFT) build -c release --static-swift-stdlib --product routerd
+
+install: ## Install what was built, its manual pages and its service (PREFIX=, DESTDIR=)
+	@DESTDIR="$(DESTDIR)" scripts/package.sh install "$(PREFIX)"
+
+uninstall: ## Remove what was installed; tenants' data stays (PREFIX=, DESTDIR=)
+	@DESTDIR="$(DESTDIR)" scripts/package.sh uninstall "$(PREFIX)"
+
+deb: build ## Make a Debian package: .build/routerd_VERSION_ARCHITECTURE.deb
+	@scripts/package.sh deb .build
 
 test: lint unit integration ## Check the format, build without warnings, run every test
 

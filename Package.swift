@@ -22,7 +22,8 @@ let package = Package(
     ],
     targets: [
         // Kernel interfaces that Glibc's Swift module hides: one function per call, no logic.
-        .target(name: "CEpoll"),
+        // liburing is linked statically: the program asks for no library that a server may lack.
+        .target(name: "CEpoll", linkerSettings: [.linkedLibrary(":liburing.a")]),
         // What must happen between fork and exec.
         .target(name: "CConfine"),
         // Descriptors, buffers, deadlines, completions.

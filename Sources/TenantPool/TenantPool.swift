@@ -366,6 +366,9 @@ extension TenantPool {
         }
     }
 
+    /// Whether a tenant waits for another's instance to make room.
+    public var lacksRoom: Bool { !startQueue.isEmpty && instanceCount + spareCount >= limits.maxInstances }
+
     /// Every tenant the pool knows of, in no order.
     public var snapshot: [TenantSnapshot] {
         tenants.map { name, tenant in

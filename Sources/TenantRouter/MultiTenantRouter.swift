@@ -27,6 +27,7 @@ public final class MultiTenantRouter: Sendable {
 
     private let mailbox: Mailbox<Message>
     private let ending: Ending
+    private let isStopping: Router.Flag
 
     private init(_ router: borrowing Router, address: String, ending: Ending) {
         self.address = address
@@ -34,6 +35,7 @@ public final class MultiTenantRouter: Sendable {
         postgresVersion = router.store.installation.version
         socketPath = router.socketPath
         mailbox = router.mailbox
+        isStopping = router.isStopping
         self.ending = ending
     }
 
@@ -115,11 +117,38 @@ public final class MultiTenantRouter: Sendable {
     /// Does not wait.
     func beginToStop() { mailbox.post(.stop) }
 
+    /// Prints one line for each message of the tenant's sessions to the log, or no longer, whatever
+    /// ``RouterConfiguration/inspect`` says; sessions that are under way included.
+    ///
+    /// - Parameters:
+    ///   - database: the tenant, which need not exist yet.
+    ///   - isOn: whether its messages are printed from now on.
+    /// - Returns: false where nothing changes, because no tenant can have that name or the router has stopped.
+    @discardableResult
+    public func inspect(_ database: String, _ isOn: Bool) async -> Bool {
+        guard let tenant = try? TenantName(database) else { return false }
+        return await withCheckedContinuation { continuation in
+            let isAsked = ending.unlessEnded {
+                mailbox.post(
+                    .run { router in
+                        router.inspect(tenant, isOn: isOn)
+                        continuation.resume(returning: true)
+                    })
+            }
+            if !isAsked { continuation.resume(returning: false) }
+        }
+    }
+
     /// Stops orderly: no new clients, sessions are told `57P01`, every instance is shut down cleanly. A second call,
     /// while the first still waits, hurries.
     public func stop() async {
         mailbox.post(.stop)
         await untilStopped()
+    }
+
+    /// Waits until the router begins to stop, whoever stops it.
+    public func untilStopping() async {
+        await withCheckedContinuation { continuation in isStopping.onRaise { continuation.resume() } }
     }
 
     /// Waits until the router has stopped, whoever stopped it.
@@ -129,6 +158,10 @@ public final class MultiTenantRouter: Sendable {
 
     /// A host for connection strings that reaches this router from this machine.
     public var exampleHost: String {
+        if address.hasPrefix("/") {
+            // A URI has the directory of a Unix socket in place of the host, with its slashes escaped.
+            return address.split(separator: "/").dropLast().map { "%2F\($0)" }.joined()
+        }
         let host = String(address.prefix(upTo: address.lastIndex(of: ":") ?? address.endIndex))
         return ["127.0.0.1", "0.0.0.0", "[::]"].contains(host) ? "localhost" : host
     }

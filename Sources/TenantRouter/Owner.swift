@@ -17,6 +17,8 @@ struct Owner: BitwiseCopyable {
         case process, readiness, instanceDeadline
         case administration, administrationDeadline
         case query, queryDeadline
+        /// The same as without, and somebody reads along.
+        case inspectedFrontend, inspectedBackend
     }
 
     let raw: UInt64

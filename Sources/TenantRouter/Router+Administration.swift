@@ -90,8 +90,9 @@ extension Router {
     }
 
     mutating func administrationDeadlineExpired(_ id: InstanceID) {
-        guard let instance = instances[id], let administration = instance.administration else { return }
-        finish(administration, of: instance, .failure(.notAnswering(after: Limits.administrationDeadline)))
+        guard let instance = instances[id], instance.administration != nil else { return }
+        // Those behind it would wait as long, one after the other.
+        failStatements(of: instance, because: .notAnswering(after: Limits.administrationDeadline))
     }
 
     private mutating func finish(

@@ -28,7 +28,9 @@ extension Router {
         _ configuration: RouterConfiguration, _ listeners: RouterListeners, _ premises: Premises, maxClients: Int
     ) throws(RouterError) -> Router {
         do throws(ReactorError) {
-            let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
+            let limits = reactorLimits(configuration, maxClients: maxClients)
+            let reactor = try Reactor(engine: configuration.io.engine, limits: limits)
+            configuration.logger.info("bytes are moved by \(reactor.engine.rawValue)")
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
                 configuration, maxClients: maxClients, premises: premises, reactor: reactor, workers: workers,
@@ -36,7 +38,7 @@ extension Router {
             try router.open(listeners)
             return router
         } catch {
-            throw RouterError(.environment, "cannot start: \(error)")
+            throw RouterError(error)
         }
     }
 
@@ -61,7 +63,7 @@ extension Router {
 
     private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
         var limits = ReactorLimits()
-        let sessions = maxClients + Limits.refusedClients + Limits.consoles
+        let sessions = maxClients + Limits.refusedClients + 2 * Limits.consoles
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance

@@ -17,6 +17,10 @@ extension Router {
         /// Counts down, where sessions' tokens never are.
         var lastWaiter = UInt64.max
         var sweeping = Sweeping.idle
+        /// When the last sweep began.
+        var sweptAt = Duration.zero
+
+        func isStopping(_ tenant: TenantName) -> Bool { droppers[tenant] != nil || hibernators[tenant] != nil }
     }
 
     /// Somebody who is no session and waits for a lease.
@@ -134,11 +138,12 @@ extension Router {
         }
     }
 
-    /// Deletes what earlier runs and drops have left.
+    /// Deletes what earlier runs, drops and failures have left.
     mutating func sweep() {
         switch operations.sweeping {
         case .idle:
             operations.sweeping = .running
+            operations.sweptAt = reactor.now
             let (store, mailbox, isStopping) = (store, mailbox, isStopping)
             workers.submit {
                 store.sweep { isStopping.isRaised }
