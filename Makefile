@@ -9,14 +9,16 @@ ARGS ?=
 MINUTES ?= 10
 # Which of its parts to run, by a regular expression, e.g. make soak ONLY='chaos|fuzz'.
 ONLY ?=
+# Where `make install` and `make uninstall` work; DESTDIR, if there is one, goes before it.
+PREFIX ?= /usr/local
 # Which integration tests to run, e.g. make integration TESTS="-k cancel".
 TESTS ?=
 
 SWIFT   ?= swift
-SOURCES := Package.swift Sources Tests Benchmarks
+SOURCES := Package.swift Sources Tests Benchmarks Examples
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit integration soak lint format clean
+.PHONY: help run build install uninstall deb test unit integration soak docs lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +29,15 @@ run: build ## Build and serve ./data on 127.0.0.1:5432 (DIR=, PORT=, ARGS= chang
 build: ## Build the release: .build/release/routerd
 	@scripts/install.sh run
 	@$(SWIFT) build -c release --static-swift-stdlib --product routerd
+
+install: ## Install what was built, its manual pages and its service (PREFIX=, DESTDIR=)
+	@DESTDIR="$(DESTDIR)" scripts/package.sh install "$(PREFIX)"
+
+uninstall: ## Remove what was installed; tenants' data stays (PREFIX=, DESTDIR=)
+	@DESTDIR="$(DESTDIR)" scripts/package.sh uninstall "$(PREFIX)"
+
+deb: build ## Make a Debian package: .build/routerd_VERSION_ARCHITECTURE.deb
+	@scripts/package.sh deb .build
 
 test: lint unit integration ## Check the format, build without warnings, run every test
 
@@ -44,6 +55,12 @@ soak: ## Run the long versions of the tests for MINUTES=10 or longer (ONLY= sele
 	@scripts/install.sh test
 	@scripts/build-tests.sh
 	@scripts/soak.sh "$(MINUTES)" "$(ONLY)"
+
+docs: ## Compile the library's documentation to .build/docs/TenantRouter.doccarchive; a warning is an error
+	@scripts/install.sh run
+	@ROUTERD_DOCS=1 $(SWIFT) package --scratch-path .build/docs --allow-writing-to-directory .build/docs \
+		generate-documentation --target TenantRouter --warnings-as-errors \
+		--output-path .build/docs/TenantRouter.doccarchive
 
 lint: ## Check the format of every source file
 	@$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)

@@ -113,6 +113,9 @@ public final class ClusterStore: Sendable {
         try template.ensure(progress: progress)
     }
 
+    /// A fresh directory for a socket of the server's own: mode 0700, its path short, gone with the store.
+    public func makeSocketDirectory() throws(EmbedError) -> String { try runtimeDirectory.makeSubdirectory() }
+
     /// Removes the runtime directory and gives up the lock. Idempotent.
     public func close() {
         guard let lock = lock.withLock({ $0.take() }) else { return }
@@ -243,7 +246,8 @@ extension ClusterStore {
     ) throws(EmbedError) -> PreparedCluster {
         let tenant = residence(directoryName: directoryName, databaseName: databaseName)
         var created = false
-        if FileSystem.status(ofPath: tenant.path) == nil {
+        // By the name itself: a link that leads nowhere is no free name.
+        if try FileSystem.status(of: directoryName, in: try FileSystem.openDirectory(baseDirectory)) == nil {
             guard mayCreate else { throw .absent(databaseName: databaseName) }
             try clone(to: tenant)
             created = true

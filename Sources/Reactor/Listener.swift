@@ -28,6 +28,19 @@ public enum Listener {
         return socket
     }
 
+    /// Makes a socket that somebody else bound and listens on fit for the reactor: close-on-exec, not blocking.
+    ///
+    /// - Parameter number: an inherited descriptor, whatever it may be; it is not owned, nor closed.
+    /// - Returns: where it listens; nil for anything but a listening stream socket.
+    public static func adopt(_ number: CInt) -> SocketAddress? {
+        guard option(SO_TYPE, of: number) == CInt(SOCK_STREAM.rawValue), option(SO_ACCEPTCONN, of: number) == 1
+        else { return nil }
+        let flags = fcntl(number, F_GETFL)
+        guard flags >= 0, fcntl(number, F_SETFL, flags | O_NONBLOCK) == 0, fcntl(number, F_SETFD, FD_CLOEXEC) == 0
+        else { return nil }
+        return SocketAddress.local(ofNumber: number)
+    }
+
     /// A datagram socket bound to a path that does not exist yet, as `sd_notify(3)` wants it.
     public static func datagram(
         on address: SocketAddress, mode: UInt32 = 0o700
@@ -93,6 +106,12 @@ extension Listener {
         guard unsafe setsockopt(number, level, option, &on, socklen_t(MemoryLayout<CInt>.size)) == 0 else {
             throw refusal(address, "setsockopt", .last)
         }
+    }
+
+    private static func option(_ name: CInt, of number: CInt) -> CInt? {
+        var value: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        return unsafe getsockopt(number, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
     }
 
     /// Before `listen`: nobody gets in through the mode that `bind` left.

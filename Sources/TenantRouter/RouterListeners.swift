@@ -34,13 +34,56 @@ public final class RouterListeners: Sendable {
         return listeners
     }
 
+    /// No address: for a router that is used from inside its program. It gets a Unix socket of its own as soon as there
+    /// is a place for it.
+    static func none() -> RouterListeners { RouterListeners(address: "", port: 0) }
+
+    /// Makes the Unix socket of a router without an address, in a directory that its user alone may enter.
+    func bindPrivateSocket(in premises: Premises) throws(RouterError) {
+        guard address.isEmpty else { return }
+        try bindSocket("\(try premises.makeSocketDirectory())/.s.PGSQL.\(Self.socketNumber)")
+    }
+
+    /// What drivers take for the port number of a Unix socket.
+    static let socketNumber = 5432
+
     /// Makes the Unix socket that the configuration asks for, if it asks for one: as the user that serves, who has to
     /// remove it again.
     public func bindSocket(_ configuration: RouterConfiguration) throws(RouterError) {
         guard let directory = configuration.socketDirectory else { return }
-        let path = "\(directory)/.s.PGSQL.\(port)"
+        try bindSocket("\(directory)/.s.PGSQL.\(port)")
+    }
+
+    private func bindSocket(_ path: String) throws(RouterError) {
         own(try Self.listen(on: .unix(path: path)))
         socket.withLock { $0 = path }
+    }
+
+    /// Takes listening sockets that somebody else has bound, as a service manager passes them, in place of those that
+    /// the configuration names. If this returns, they are closed with the listeners or by the router that takes them.
+    ///
+    /// - Parameter numbers: descriptors of TCP or Unix sockets, at least one. The names of Unix sockets stay in the
+    ///   file system at the end: they belong to whoever made them.
+    /// - Throws: ``RouterError`` with the kind `listener` for a descriptor that is no listening stream socket, and
+    ///   `configuration` for an address that is not loopback, unless that is allowed explicitly.
+    public static func adopt(
+        _ numbers: [CInt], for configuration: RouterConfiguration
+    ) throws(RouterError) -> RouterListeners {
+        var addresses: [SocketAddress] = []
+        for number in numbers {
+            guard let address = Listener.adopt(number) else {
+                throw RouterError(
+                    .listener, "descriptor \(number) was passed to be listened on, and is no listening stream socket")
+            }
+            try checkReach(of: [address], named: "\(address)", configuration)
+            addresses.append(address)
+        }
+        guard let head = addresses.first(where: { $0.port != nil }) ?? addresses.first else {
+            throw RouterError(.listener, "no socket was passed to listen on")
+        }
+        let listeners = RouterListeners(address: "\(head)", port: head.port ?? head.namedPort ?? configuration.port)
+        for number in numbers { listeners.own(Descriptor(owning: number)) }
+        return listeners
     }
 
     private init(address: String, port: UInt16) {
@@ -79,14 +122,20 @@ public final class RouterListeners: Sendable {
         } catch {
             throw RouterError(.listener, "cannot listen on \(configuration.host): \(error.explanation)")
         }
-        guard configuration.allowRemoteWithoutAuthentication || found.allSatisfy(\.isLoopback) else {
+        try checkReach(of: found, named: configuration.host, configuration)
+        return found
+    }
+
+    private static func checkReach(
+        of addresses: [SocketAddress], named name: String, _ configuration: RouterConfiguration
+    ) throws(RouterError) {
+        guard configuration.allowRemoteWithoutAuthentication || addresses.allSatisfy(\.isLoopback) else {
             throw RouterError(
                 .configuration,
-                "\(configuration.host) is not a loopback address, and nobody is asked for a password: whoever reaches it "
+                "\(name) is not a loopback address, and nobody is asked for a password: whoever reaches it "
                     + "would own every database; listen on 127.0.0.1, or insist with --allow-remote-without-authentication"
             )
         }
-        return found
     }
 
     private static func listenWherePossible(on address: SocketAddress) throws(RouterError) -> Descriptor? {
@@ -114,6 +163,12 @@ extension SocketAddress {
         case .ipv6(let high, let low, let scope, port: _): .ipv6(high: high, low: low, scope: scope, port: port)
         case .unix: self
         }
+    }
+
+    /// The port that a Unix socket's name tells clients of PostgreSQL: `.s.PGSQL.5432`.
+    fileprivate var namedPort: UInt16? {
+        guard case .unix(let path) = self, let dot = path.lastIndex(of: ".") else { return nil }
+        return UInt16(path[path.index(after: dot)...])
     }
 }
 

@@ -35,6 +35,12 @@ enum Environment {
         }
     }
 
+    /// A variable that is meant for this process alone: no child is to see it.
+    static func take(_ name: String) -> String? {
+        defer { unsafe unsetenv(name) }
+        return text(of: name)
+    }
+
     private static func text(of name: String) -> String? {
         guard let value = unsafe getenv(name) else { return nil }
         let text = unsafe String(cString: value)

@@ -19,7 +19,7 @@ enum FirstProcess {
         guard child >= 0 else { throw .failed("cannot start a process: \(Privileges.reason(errno))") }
         guard child == 0 else { attend(child) }
         takeTerminal()
-        takeSockets()
+        takeVariables()
         unsafe sigprocmask(SIG_SETMASK, &before, nil)
     }
 
@@ -30,10 +30,13 @@ enum FirstProcess {
         if tcgetpgrp(STDIN_FILENO) >= 0 { tcsetpgrp(STDIN_FILENO, getpgrp()) }
     }
 
-    /// Descriptors that were passed to process 1 are the child's now. Source: sd_listen_fds(3).
-    private static func takeSockets() {
-        guard let value = unsafe getenv("LISTEN_PID"), unsafe String(cString: value) == "1" else { return }
-        unsafe setenv("LISTEN_PID", "\(getpid())", 1)
+    /// Descriptors that were passed to process 1 are the child's now, and so is the watchdog. Sources:
+    /// sd_listen_fds(3), sd_watchdog_enabled(3).
+    private static func takeVariables() {
+        for name in ["LISTEN_PID", "WATCHDOG_PID"] {
+            guard let value = unsafe getenv(name), unsafe String(cString: value) == "1" else { continue }
+            unsafe setenv(name, "\(getpid())", 1)
+        }
     }
 
     private static func attend(_ child: pid_t) -> Never {

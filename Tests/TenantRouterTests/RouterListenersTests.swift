@@ -79,4 +79,46 @@ import Testing
         }
         _ = consume other
     }
+
+    @Test func socketsThatSomebodyElseBoundAreServedAsTheyAre() throws {
+        let tcp = try Listener.stream(on: .ipv4(address: 0x7F00_0001, port: 0))
+        let path = "/tmp/.s.PGSQL.\(getpid()).65432"
+        let unix = try Listener.stream(on: .unix(path: path))
+        let port = try #require(SocketAddress.local(of: tcp)?.port)
+        let numbers = [unix.release(), tcp.release()]
+        let listeners = try RouterListeners.adopt(numbers, for: RouterConfiguration(port: 1))
+        #expect(listeners.address == "127.0.0.1:\(port)" && listeners.port == port)
+        #expect(numbers.allSatisfy { fcntl($0, F_GETFD) == FD_CLOEXEC && fcntl($0, F_GETFL) & O_NONBLOCK != 0 })
+        _ = consume listeners
+        #expect(unsafe access(path, F_OK) == 0, "the name is somebody else's")
+        _ = try Listener.stream(on: .unix(path: path))
+        unsafe unlink(path)
+    }
+
+    @Test func aUnixSocketAloneNamesThePort() throws {
+        let path = "/tmp/routerd-\(getpid()).s.PGSQL.6543"
+        let number = try Listener.stream(on: .unix(path: path)).release()
+        defer { unsafe unlink(path) }
+        let listeners = try RouterListeners.adopt([number], for: RouterConfiguration(port: 1))
+        #expect(listeners.address == path && listeners.port == 6543)
+    }
+
+    /// Nothing is taken of what cannot be served: the caller still owns it.
+    @Test func whatCannotBeListenedOnIsRefused() throws {
+        let file = unsafe open("/dev/null", O_RDONLY | O_CLOEXEC)
+        let numbers = [file, socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0), 1 << 30]
+        for number in numbers {
+            let error = try #require(throws: RouterError.self) {
+                _ = try RouterListeners.adopt([number], for: RouterConfiguration())
+            }
+            #expect(error.kind == .listener && error.description.contains("descriptor \(number)"))
+        }
+        for number in numbers.dropLast() { #expect(close(number) == 0) }
+        let everybody = try Listener.stream(on: .ipv4(address: 0, port: 0))
+        let refusal = try #require(throws: RouterError.self) {
+            _ = try RouterListeners.adopt([everybody.number], for: RouterConfiguration())
+        }
+        #expect(refusal.isUsage && refusal.description.contains("0.0.0.0"))
+        #expect(throws: RouterError.self) { _ = try RouterListeners.adopt([], for: RouterConfiguration()) }
+    }
 }

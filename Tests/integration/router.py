@@ -74,6 +74,7 @@ class Router:
         self.host = host
         self.environment = environment or {}
         self.launcher = []  # the beginning of a command that runs the program
+        self.inherited = []  # descriptors that it is started with
         self.process = None
         self.port = None
         self._logs = []
@@ -216,7 +217,8 @@ class Router:
         self._logs.append(log)
         directory = ["--dir", self.directory] if self.directory_option else []
         command = [*self.launcher, BINARY, "serve", "--port", self.port, *directory, "--host", self.host, *self.arguments]
-        spawn, options = (terminal.start, {}) if terminal else (subprocess.Popen, {"stdin": subprocess.DEVNULL})
+        options = {} if terminal else {"stdin": subprocess.DEVNULL, "pass_fds": self.inherited}
+        spawn = terminal.start if terminal else subprocess.Popen
         with open(log, "wb") as output:
             self.process = spawn(
                 [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT,
@@ -241,8 +243,9 @@ class Router:
 
 
 def clean_environment():
-    """Without variables that would configure routerd or libpq."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ROUTERD_", "PG"))}
+    """Without variables that would configure routerd or libpq, but with the engine that a whole run is about."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTERD_", "PG"))}
+    return clean | ({"ROUTERD_IO": os.environ["ROUTERD_TEST_IO"]} if "ROUTERD_TEST_IO" in os.environ else {})
 
 
 def command(*arguments, environment=None, timeout=20, cwd="/"):

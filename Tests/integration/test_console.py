@@ -21,7 +21,7 @@ from router import IS_ROOT, Router, command, postgres_program, temporary_directo
 
 TOPICS = ["HELP", "VERSION", "ROUTER", "TENANTS", "INSTANCES", "CLIENTS", "SERVERS", "QUEUE", "POOLS", "DATABASES",
           "USERS", "LISTS", "CONFIG", "STATE"]
-CHANGES = ["DROP nobody", "HIBERNATE nobody", "WAKE nobody", "KILL_CLIENT 999999", "SHUTDOWN"]
+CHANGES = ["DROP nobody", "HIBERNATE nobody", "WAKE nobody", "INSPECT nobody ON", "KILL_CLIENT 999999", "SHUTDOWN"]
 
 
 @pytest.fixture(scope="module")
