@@ -15,10 +15,10 @@ PREFIX ?= /usr/local
 TESTS ?=
 
 SWIFT   ?= swift
-SOURCES := Package.swift Sources Tests Benchmarks
+SOURCES := Package.swift Sources Tests Benchmarks Examples
 
 .DEFAULT_GOAL := help
-.PHONY: help run build install uninstall deb test unit integration soak lint format clean
+.PHONY: help run build install uninstall deb test unit integration soak docs lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,12 @@ soak: ## Run the long versions of the tests for MINUTES=10 or longer (ONLY= sele
 	@scripts/install.sh test
 	@scripts/build-tests.sh
 	@scripts/soak.sh "$(MINUTES)" "$(ONLY)"
+
+docs: ## Compile the library's documentation to .build/docs/TenantRouter.doccarchive; a warning is an error
+	@scripts/install.sh run
+	@ROUTERD_DOCS=1 $(SWIFT) package --scratch-path .build/docs --allow-writing-to-directory .build/docs \
+		generate-documentation --target TenantRouter --warnings-as-errors \
+		--output-path .build/docs/TenantRouter.doccarchive
 
 lint: ## Check the format of every source file
 	@$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)

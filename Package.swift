@@ -22,7 +22,8 @@ let package = Package(
     ],
     targets: [
         // Kernel interfaces that Glibc's Swift module hides: one function per call, no logic.
-        .target(name: "CEpoll"),
+        // liburing is linked statically: the program asks for no library that a server may lack.
+        .target(name: "CEpoll", linkerSettings: [.linkedLibrary(":liburing.a")]),
         // What must happen between fork and exec.
         .target(name: "CConfine"),
         // Descriptors, buffers, deadlines, completions.
@@ -58,6 +59,10 @@ let package = Package(
             ],
             // Compiled by the benchmark itself, as a program of its own.
             path: "Benchmarks", exclude: ["Peers/forwarder.c"], swiftSettings: careful),
+        // The example's own package is Examples/Agents; here it is compiled with everything else, for its test.
+        .executableTarget(
+            name: "AgentsExample", dependencies: ["TenantRouter"], path: "Examples/Agents/Sources/Agents",
+            swiftSettings: careful),
         // What several test targets share.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: careful),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor"], swiftSettings: careful),
@@ -71,3 +76,8 @@ let package = Package(
         .testTarget(name: "ArchitectureTests", swiftSettings: careful),
     ]
 )
+
+// `make docs` alone needs it: whoever depends on this package is spared the download.
+if Context.environment["ROUTERD_DOCS"] != nil {
+    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
+}

@@ -8,7 +8,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 swift build --build-tests "$@" 2>&1 | tee "$log"
 
-warnings=$(grep -E "^$PWD/(Sources|Tests|Benchmarks)/[^:]+:[0-9]+:[0-9]+: warning:" "$log" | sort -u || true)
+warnings=$(grep -E "^$PWD/(Sources|Tests|Benchmarks|Examples)/[^:]+:[0-9]+:[0-9]+: warning:" "$log" | sort -u || true)
 [ -z "$warnings" ] && exit 0
 
 # A file that is up to date is not compiled again and its warning would be forgotten by the next run.

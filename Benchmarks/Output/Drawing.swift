@@ -16,7 +16,9 @@ extension Chart {
     // MARK: Bars
 
     private static func drawing(of bars: [Bar], title: String, unit: String) -> String {
-        let (left, step, top) = (160.0, 24.0, 34.0)
+        let (step, top) = (24.0, 34.0)
+        // Names are written before the bars; a letter of theirs is about 6.5 wide.
+        let left = min(220, 16 + 6.5 * Double(bars.map(\.label.count).max() ?? 0))
         // Values are written behind the bars.
         let scale = (width - left - 70) / max(bars.map(\.value).max() ?? 1, .leastNormalMagnitude)
         let rows = bars.enumerated().map { index, bar in
@@ -44,11 +46,11 @@ extension Chart {
         func y(_ milliseconds: Double) -> Double {
             bottom - (bottom - top) * (log10(max(1e-4, milliseconds)) - least) / height
         }
-        let columns = [50, 90, 99, 99.9, 99.99, 99.999].filter { nines($0) <= most + 0.01 }.map { percentile in
+        let named = [50: "p50", 90: "p90", 99: "p99", 99.9: "p99.9", 99.99: "p99.99", 99.999: "p99.999"]
+        let columns = named.filter { nines($0.key) <= most + 0.01 }.map { percentile, name in
             """
             <path class="grid" d="M\(short(x(percentile))) \(top)V\(bottom)"/>
-            <text class="faint" x="\(short(x(percentile)))" y="\(bottom + 18)" text-anchor="middle">\
-            p\(figure(percentile))</text>
+            <text class="faint" x="\(short(x(percentile)))" y="\(bottom + 18)" text-anchor="middle">\(name)</text>
             """
         }
         let steps = ticks(from: least, height).map { value in
@@ -93,11 +95,10 @@ extension Chart {
 
     private static func short(_ coordinate: Double) -> String { fixed(coordinate, 1) }
 
-    /// Three digits or more, without zeros at the end of a fraction.
+    /// About three digits, without zeros at the end of a fraction.
     private static func figure(_ value: Double) -> String {
         if value >= 1_000 { return fixed(value, 0) }
-        // 99.99 and its like are percentiles.
-        let digits = value >= 100 ? 0 : value >= 99 ? 3 : value >= 10 ? 1 : value >= 1 ? 2 : 4
+        let digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 4
         let precision = NumberFormatStyleConfiguration.Precision.fractionLength(0...digits)
         return value.formatted(.number.precision(precision).locale(Locale(identifier: "en_US_POSIX")))
     }

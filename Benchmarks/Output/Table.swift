@@ -12,6 +12,7 @@ struct Table {
 
     /// `row` has as many elements as there are titles.
     mutating func append(_ row: [String]) {
+        precondition(row.count == rows[0].count)
         rows.append(row)
     }
 

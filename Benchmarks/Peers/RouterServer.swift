@@ -16,7 +16,8 @@ struct RouterProgram {
     }
 }
 
-/// A running routerd, with a base directory that may be another one's later. Whoever starts it stops it.
+/// A running routerd, with a base directory that may be another one's later. Whoever starts it stops it,
+/// when it is done with it; at the latest that happens with the last reference.
 final class RouterServer {
     let port: Int
     let process: ChildProcess
@@ -63,6 +64,8 @@ final class RouterServer {
         }
         startTime = ContinuousClock.now - start
     }
+
+    deinit { stop() }
 
     /// Ends it in order; it takes its instances with it.
     func stop() { process.stop(by: Self.ladder) }

@@ -62,6 +62,7 @@ struct Tenants {
         // None hibernates again while the others are woken.
         let server = try stage.startRouter(
             instances: samples, .init(idleTimeout: "\(max(3, samples / 4))s", spares: 0))
+        defer { server.stop() }
         let names = (0..<samples).map { "\(TenantsReport.Connect.Kind.firstWithoutSpare.rawValue)-\($0)" }
         for name in names { try ask(server.port, name) }
         try server.waitUntilHibernated()

@@ -142,14 +142,14 @@ struct TenantsReport: SubjectReport {
 
     private var memorySection: Section {
         var table = Table([
-            "idle instances", "live", "MB each", "goal MB", "routerd MB", "with none MB", "CPU, all cores",
+            "idle instances", "live", "MB each", "goal MB", "PSS MB each", "routerd MB", "with none MB",
+            "CPU, all cores",
         ])
         for row in memory {
             table.append([
                 row.maxConnections.map { "--max-connections \($0)" } ?? "default", "\(row.live)",
                 megabytes(row.perInstance), row.maxConnections == nil ? "≤ 11" : "≤ 9", megabytes(row.share),
-                megabytes(Double(row.router)),
-                megabytes(Double(row.routerWithNone)), percent(row.cpu),
+                megabytes(Double(row.router)), megabytes(Double(row.routerWithNone)), percent(row.cpu),
             ])
         }
         return Section(

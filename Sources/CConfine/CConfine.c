@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -340,9 +341,16 @@ static const struct sock_filter local_calls[] = {
     ALLOW,
 };
 
+// An address's length tells its kind as far as a filter sees it: an IP address has one of two. Clients of Unix sockets
+// pass that of the whole structure, so that SQL reaches none; native code can pass less, for a path of 26 bytes at most.
+#define ONLY_TO_IP_ADDRESSES \
+    SKIP_UNLESS(SYS_connect, 6), LOAD_ARGUMENT(2), SKIP_UNLESS(sizeof(struct sockaddr_in), 1), ALLOW, \
+        SKIP_UNLESS(sizeof(struct sockaddr_in6), 1), ALLOW, FAIL(EACCES)
+
 // The last domain asks the routing tables, which a look-up of names does.
 static const struct sock_filter network_calls[] = {
     FOREIGN_CALLS_FAIL,
+    ONLY_TO_IP_ADDRESSES,
     SKIP_UNLESS(SYS_socket, 12), LOAD_ARGUMENT(0), SKIP_UNLESS(AF_UNIX, 1), ALLOW, SKIP_UNLESS(AF_INET, 1), ALLOW,
     SKIP_UNLESS(AF_INET6, 1), ALLOW, SKIP_UNLESS(AF_NETLINK, 3), LOAD_ARGUMENT(2), SKIP_UNLESS(0, 1), ALLOW,
     FAIL(EACCES),

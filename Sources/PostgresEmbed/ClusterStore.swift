@@ -113,6 +113,9 @@ public final class ClusterStore: Sendable {
         try template.ensure(progress: progress)
     }
 
+    /// A fresh directory for a socket of the server's own: mode 0700, its path short, gone with the store.
+    public func makeSocketDirectory() throws(EmbedError) -> String { try runtimeDirectory.makeSubdirectory() }
+
     /// Removes the runtime directory and gives up the lock. Idempotent.
     public func close() {
         guard let lock = lock.withLock({ $0.take() }) else { return }
@@ -243,7 +246,8 @@ extension ClusterStore {
     ) throws(EmbedError) -> PreparedCluster {
         let tenant = residence(directoryName: directoryName, databaseName: databaseName)
         var created = false
-        if FileSystem.status(ofPath: tenant.path) == nil {
+        // By the name itself: a link that leads nowhere is no free name.
+        if try FileSystem.status(of: directoryName, in: try FileSystem.openDirectory(baseDirectory)) == nil {
             guard mayCreate else { throw .absent(databaseName: databaseName) }
             try clone(to: tenant)
             created = true
@@ -356,13 +360,13 @@ extension ClusterStore {
                 directoryName: tenant.directoryName)
             try fill(target, claim: claim)
         } catch {
-            try? Removal.remove(staged, in: staging)
+            abandon(staged, in: staging)
             throw error
         }
         let base = try FileSystem.openDirectory(baseDirectory)
         guard unsafe files_rename_new(staging.number, staged, base.number, tenant.directoryName) == 0 else {
             let failure = Errno.last
-            try? Removal.remove(staged, in: staging)
+            abandon(staged, in: staging)
             throw .fileSystem(operation: "create", path: tenant.path, failure)
         }
         try durability.sync(base, path: baseDirectory)
@@ -382,6 +386,10 @@ extension ClusterStore {
     /// Not synced: should the file come back after a power cut, the claim is done again without effect.
     public func finishClaim(_ cluster: PreparedCluster) throws(EmbedError) {
         let directory = try FileSystem.openDirectory(cluster.dataDirectory)
+        // A tenant that was dropped and made anew meanwhile has a claim of its own.
+        guard try FileSystem.status(of: directory, path: cluster.dataDirectory).isSameFile(as: cluster.identity) else {
+            return
+        }
         try FileSystem.unlinkIfPresent(Claim.fileName, in: directory)
     }
 }

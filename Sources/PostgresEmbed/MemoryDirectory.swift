@@ -49,13 +49,15 @@ public struct MemoryDirectory: Sendable {
         unsafe files_is_in_memory(path) == 1
     }
 
-    /// A directory of ours whose lock nobody holds belongs to a router that was killed.
+    /// A directory of ours whose lock nobody holds belongs to a router that was killed; nobody has
+    /// signed the lock of one that is being made.
     private static func removeLeftovers(in parent: String) {
         guard let directory = try? FileSystem.openDirectory(parent),
             let names = try? FileSystem.entries(of: directory, path: parent)
         else { return }
         for name in names where name.hasPrefix(prefix) {
-            guard let status = FileSystem.status(ofPath: "\(parent)/\(name)"), status.owner == geteuid(),
+            guard let status = FileSystem.status(ofPath: "\(parent)/\(name)/.routerd/lock"),
+                status.owner == geteuid(), status.size > 0,
                 let lock = try? ServerLock.take("\(parent)/\(name)/.routerd/lock", for: name)
             else { continue }
             if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }

@@ -30,7 +30,7 @@ struct Move: ~Copyable {
     }
 
     /// Renames, never over something, and waits until both parents are on the disk. When it throws, the directory is
-    /// where it was.
+    /// where it was, unless the file system takes nothing back.
     func perform(durability: Durability) throws(EmbedError) {
         try rename()
         do throws(EmbedError) {

@@ -1,13 +1,11 @@
 import CConfine
 import Glibc
 import Reactor
-import Synchronization
 
 /// A fresh directory of this server run, for sockets: mode 0700, short (a socket's path has 107 bytes at most), with
 /// one subdirectory for each instance.
 final class RuntimeDirectory: Sendable {
     let path: String
-    private let counter = Atomic<UInt32>(0)
 
     /// Makes one in the best place: the user's own runtime directory, else /tmp.
     init() throws(EmbedError) {
@@ -34,10 +32,10 @@ final class RuntimeDirectory: Sendable {
         }
     }
 
-    /// An instance's own subdirectory, by a name that is never used again in this run.
+    /// An instance's own subdirectory, by a name that no other instance can guess: whoever knows it could tell the
+    /// router that an instance is ready which is not. Its parent cannot be listed from inside one.
     func makeSubdirectory() throws(EmbedError) -> String {
-        let number = counter.wrappingAdd(1, ordering: .relaxed).newValue
-        let path = "\(path)/\(number)"
+        let path = "\(path)/\(Random.name())"
         try FileSystem.makeDirectory(path)
         return path
     }

@@ -22,7 +22,7 @@ extension ClusterStore {
             try fill(try FileSystem.openDirectory(spare.directoryName, in: spares), claim: nil)
             return try prepare(spare, created: true)
         } catch {
-            try? Removal.remove(spare.directoryName, in: spares)
+            abandon(spare.directoryName, in: spares)
             spare.log.remove()
             throw error
         }
@@ -58,7 +58,10 @@ extension ClusterStore {
             try claim.write(in: cluster, durability: durability)
             try move.perform(durability: durability)
         } catch {
-            try? Claim.withdraw(from: cluster, durability: durability)
+            // Where it could not be undone the claim stands, and the next start finishes it.
+            if FileSystem.status(ofPath: spare.dataDirectory)?.isSameFile(as: spare.identity) == true {
+                try? Claim.withdraw(from: cluster, durability: durability)
+            }
             throw error
         }
         // The postmaster writes on, to the same file. One that could not be renamed serves until the next boot.
@@ -74,7 +77,7 @@ extension ClusterStore {
             let isClaimed = try? Claim.isWritten(in: cluster), !isClaimed
         else { return }
         retire(spare)
-        try? Removal.remove(spare.directoryName, in: spares)
+        abandon(spare.directoryName, in: spares)
         spare.log.remove()
     }
 }

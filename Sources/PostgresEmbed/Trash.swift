@@ -1,3 +1,4 @@
+import CConfine
 import Glibc
 import Reactor
 
@@ -15,9 +16,11 @@ extension ClusterStore {
         let base = try FileSystem.openDirectory(baseDirectory)
         guard try FileSystem.status(of: directoryName, in: base) != nil else { return false }
         guard let cluster = try? FileSystem.openDirectory(tenant.path),
-            try FileSystem.status(of: "PG_VERSION", in: cluster) != nil
+            Self.marks.contains(where: { (try? FileSystem.status(of: $0, in: cluster)) != nil })
         else {
-            throw .notACluster(path: tenant.path, reason: "It is not a directory with a file PG_VERSION.")
+            throw .notACluster(
+                path: tenant.path,
+                reason: "It is not a directory with a file PG_VERSION or \(TemplateCluster.defaultsFile).")
         }
         let identity = try FileSystem.status(of: cluster, path: tenant.path)
         try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)
@@ -26,6 +29,9 @@ extension ClusterStore {
         tenant.log.remove()
         return true
     }
+
+    /// What tells a cluster from a directory that is none of ours. A tenant can remove the first of its own.
+    private static let marks = ["PG_VERSION", TemplateCluster.defaultsFile]
 
     /// Removes what is in the trash: dropped tenants, and what an earlier server left half-made or unclaimed. Blocking
     /// and long; may run beside everything else, and again. What cannot be removed stays for the next time.
@@ -38,6 +44,17 @@ extension ClusterStore {
             if isStopping() { return }
             endSurvivors(of: name, in: trash)
             try? Removal.remove(name, in: trash, unless: isStopping)
+        }
+    }
+
+    /// Removes what was begun and has failed. Where that fails too, for want of descriptors, it is moved out of sight, which
+    /// needs none, and the next sweep finds it.
+    func abandon(_ name: String, in parent: borrowing Descriptor) {
+        do throws(EmbedError) {
+            try Removal.remove(name, in: parent)
+        } catch {
+            let place = "\(Leftovers.trash(in: baseDirectory))/\(Random.name())"
+            unsafe _ = files_rename_new(parent.number, name, AT_FDCWD, place)
         }
     }
 

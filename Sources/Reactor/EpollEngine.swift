@@ -71,7 +71,7 @@ extension EpollEngine {
     mutating func add(
         _ descriptor: consuming Descriptor, kind: Source.Kind, owner: UInt64, _ core: inout ReactorCore
     ) throws(ReactorError) -> Token {
-        if kind != .process { try makeNonBlocking(descriptor.number) }
+        if kind != .process { try SystemCalls.makeNonBlocking(descriptor.number) }
         let token = try insert(descriptor, kind: kind, life: .open, owner: owner)
         if kind == .listener { sources[token].subscription = .armed }
         if let errno = register(token, Self.inputFlags) {
@@ -89,6 +89,12 @@ extension EpollEngine {
         sources[token].output = .blocked
         attempt(token, address, pause: Self.firstReconnectPause, &core)
         return token
+    }
+
+    /// The next completion names the new owner.
+    mutating func hand(_ token: Token, to owner: UInt64) {
+        guard isUsable(token) else { return }
+        sources[token].owner = owner
     }
 
     /// The pause of a refused connect is over.
@@ -121,13 +127,6 @@ extension EpollEngine {
         let source = Source(owner: owner, kind: kind, life: life, descriptor: descriptor)
         guard let token = sources.insert(source) else { throw .full(limit: sources.capacity) }
         return token
-    }
-
-    private func makeNonBlocking(_ number: CInt) throws(ReactorError) {
-        let flags = fcntl(number, F_GETFL)
-        guard flags >= 0 else { throw .system(call: "fcntl", .last) }
-        if flags & O_NONBLOCK != 0 { return }
-        guard fcntl(number, F_SETFL, flags | O_NONBLOCK) == 0 else { throw .system(call: "fcntl", .last) }
     }
 
     private mutating func register(_ token: Token, _ flags: UInt32) -> Errno? {
@@ -227,7 +226,7 @@ extension EpollEngine {
     /// Sends until the queue is empty or the kernel is full.
     private mutating func flush(_ token: Token, _ core: inout ReactorCore) {
         while !sources[token].sends.isEmpty {
-            switch sources[token].writeFront() {
+            switch sources[token].kind.writeFront(sources[token].number, of: sources[token].sends) {
             case .bytes(let count):
                 guard let front = unsafe sources[token].sends.front else { return }
                 unsafe front.pointee.removeFirst(UInt32(count))
@@ -369,7 +368,7 @@ extension EpollEngine {
         guard isUsable(token) else { return }
         if sources[token].life == .connecting {
             guard flags & (EPOLLOUT.rawValue | EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 else { return }
-            if let errno = pendingError(token) { return fail(token, errno, &core) }
+            if let errno = SystemCalls.pendingError(sources[token].number) { return fail(token, errno, &core) }
             didConnect(token, &core)
         } else if case .blocked = sources[token].output,
             flags & (EPOLLOUT.rawValue | EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
@@ -379,7 +378,9 @@ extension EpollEngine {
         sources[token].raise(flags)
         if sources[token].readiness == .ended && flags & EPOLLERR.rawValue != 0 {
             // The peer had finished and is now gone altogether: no read would tell.
-            if sources[token].life == .open, let errno = pendingError(token) { fail(token, errno, &core) }
+            if sources[token].life == .open, let errno = SystemCalls.pendingError(sources[token].number) {
+                fail(token, errno, &core)
+            }
         }
         list(token, core.tick, core.limits)
     }
@@ -388,14 +389,6 @@ extension EpollEngine {
         sources[token].life = .open
         core.post(.connected, token)
         flush(token, &core)
-    }
-
-    /// `SO_ERROR`, which reading clears.
-    private func pendingError(_ token: Token) -> Errno? {
-        var code: CInt = 0
-        var length = socklen_t(MemoryLayout<CInt>.size)
-        guard unsafe getsockopt(sources[token].number, SOL_SOCKET, SO_ERROR, &code, &length) == 0 else { return .last }
-        return code == 0 ? nil : Errno(code: code)
     }
 }
 
@@ -421,7 +414,7 @@ extension EpollEngine {
         let event: Event? =
             switch sources[token].kind {
             case .stream, .datagrams, .file: read(token, &core)
-            case .listener: acceptOne(token, &core)
+            case .listener: acceptOne(token)
             case .process: reapProcess(token)
             case .signals: readSignal(token)
             }
@@ -433,7 +426,7 @@ extension EpollEngine {
     private mutating func read(_ token: Token, _ core: inout ReactorCore) -> Event? {
         if sources[token].subscription == .disarmed { return brokenOutput(token) }
         var buffer = core.buffer()
-        switch sources[token].read(into: &buffer) {
+        switch sources[token].kind.read(sources[token].number, into: &buffer) {
         case .bytes(let count) where count > 0 || sources[token].kind == .datagrams:
             sources[token].spent += max(count, Self.leastPullBytes)
             // A stream that gave less than was asked for has no more, unless its end was told already. What came in
@@ -466,46 +459,31 @@ extension EpollEngine {
         return .failed(errno)
     }
 
-    private mutating func acceptOne(_ token: Token, _ core: inout ReactorCore) -> Event? {
+    private mutating func acceptOne(_ token: Token) -> Event? {
         sources[token].spent += 1
-        let number = ce_accept(sources[token].number)
-        if number >= 0 { return .accepted(Descriptor(owning: number)) }
-        switch errno {
-        case EAGAIN:
+        switch SystemCalls.accept(sources[token].number) {
+        case .accepted(let descriptor): return .accepted(descriptor)
+        case .nobody: return nil
+        case .wouldBlock:
             sources[token].readiness = .dry
             return nil
-        case EMFILE, ENFILE, ENOBUFS, ENOMEM:
-            // Trying again at once would spin. The waiting connection stays in the backlog.
+        case .exhausted(let errno):
             sources[token].subscription = .disarmed
-            return .failed(.last)
-        case EBADF, EFAULT, EINVAL, ENOTSOCK:
-            preconditionFailure("accept4: \(Errno.last)")
-        default:
-            // The peer was gone before it was accepted, or its network was: accept(2) lists a dozen.
-            return nil
+            return .failed(errno)
         }
     }
 
     private mutating func reapProcess(_ token: Token) -> Event? {
-        var code: CInt = 0
-        var status: CInt = 0
-        switch unsafe ce_waitid(sources[token].number, &code, &status) {
-        case 0:
+        guard let status = SystemCalls.reap(sources[token].number) else {
             sources[token].readiness = .dry
             return nil
-        case 1:
-            sources[token].readiness = .ended
-            return .exited(code == CInt(CLD_EXITED) ? .exited(status) : .signalled(status))
-        default:
-            sources[token].readiness = .ended
-            return .exited(.unknown)
         }
+        sources[token].readiness = .ended
+        return .exited(status)
     }
 
     private mutating func readSignal(_ token: Token) -> Event? {
-        let number = ce_signalfd_read(sources[token].number)
-        if number > 0 { return .signalled(number) }
-        precondition(number == 0, "signalfd: \(Errno.last)")
+        if let number = SystemCalls.signal(sources[token].number) { return .signalled(number) }
         sources[token].readiness = .dry
         return nil
     }

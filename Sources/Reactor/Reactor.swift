@@ -16,12 +16,13 @@ import Glibc
 public struct Reactor: ~Copyable {
     /// The engine behind a plain switch: a pointer per engine, so that an operation is one branch and works in place.
     ///
-    /// An engine owns its sources and its kernel interface, and shares `ReactorCore`. What another one (io_uring) does
-    /// differently stays inside it: a `disarm` is told when the kernel has let go, a `close` when nothing is in flight,
-    /// its descriptors stay blocking, and it keeps buffers of its own for the kernel to receive into.
+    /// An engine owns its sources and its kernel interface, and shares `ReactorCore`. What one does differently stays
+    /// inside it: on io_uring a `disarm` is told when the kernel has let go, a `close` when nothing is in flight, and the
+    /// kernel receives into buffers of the engine's own.
     @safe
     private enum Engine {
         case epoll(UnsafeMutablePointer<EpollEngine>)
+        case ioUring(UnsafeMutablePointer<IOUringEngine>)
     }
 
     private var core: ReactorCore
@@ -31,16 +32,21 @@ public struct Reactor: ~Copyable {
     ///
     /// - Throws: `.engineUnavailable`, or the kernel's refusal.
     public init(engine: EngineKind, limits: ReactorLimits = ReactorLimits()) throws(ReactorError) {
-        switch engine {
-        case .auto, .epoll: break
-        case .ioUring: throw .engineUnavailable(engine, reason: "it is not part of this build")
-        }
         let core = try ReactorCore(limits: limits)
-        let epoll = try EpollEngine(core)
-        self.core = core
-        let place = UnsafeMutablePointer<EpollEngine>.allocate(capacity: 1)
-        unsafe place.initialize(to: epoll)
-        unsafe driver = .epoll(place)
+        switch engine {
+        case .auto, .epoll:
+            let epoll = try EpollEngine(core)
+            self.core = core
+            let place = UnsafeMutablePointer<EpollEngine>.allocate(capacity: 1)
+            unsafe place.initialize(to: epoll)
+            unsafe driver = .epoll(place)
+        case .ioUring:
+            let ioUring = try IOUringEngine(core)
+            self.core = core
+            let place = UnsafeMutablePointer<IOUringEngine>.allocate(capacity: 1)
+            unsafe place.initialize(to: ioUring)
+            unsafe driver = .ioUring(place)
+        }
     }
 
     deinit {
@@ -48,6 +54,9 @@ public struct Reactor: ~Copyable {
         case .epoll(let epoll):
             unsafe epoll.deinitialize(count: 1)
             unsafe epoll.deallocate()
+        case .ioUring(let ioUring):
+            unsafe ioUring.deinitialize(count: 1)
+            unsafe ioUring.deallocate()
         }
     }
 
@@ -61,6 +70,7 @@ public struct Reactor: ~Copyable {
     public var engine: EngineKind {
         switch driver {
         case .epoll: .epoll
+        case .ioUring: .ioUring
         }
     }
 
@@ -68,11 +78,18 @@ public struct Reactor: ~Copyable {
     public var room: Int {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.room
+        case .ioUring(let ioUring): unsafe ioUring.pointee.room
         }
     }
 
     /// Buffers in the hands of owners and send queues, and free ones kept for the next read.
-    public var buffers: (lent: Int, idle: Int) { core.buffers }
+    public var buffers: (lent: Int, idle: Int) {
+        let (lent, idle) = core.buffers
+        return switch driver {
+        case .epoll: (lent, idle)
+        case .ioUring(let ioUring): unsafe (lent - ioUring.pointee.heldBuffers, idle)
+        }
+    }
 }
 
 // MARK: - Sources
@@ -104,6 +121,8 @@ extension Reactor {
         guard address.isUsable else { throw .unusableAddress(address) }
         switch driver {
         case .epoll(let epoll): return try unsafe epoll.pointee.connect(descriptor, to: address, owner: owner, &core)
+        case .ioUring(let ioUring):
+            return try unsafe ioUring.pointee.connect(descriptor, to: address, owner: owner, &core)
         }
     }
 
@@ -122,11 +141,20 @@ extension Reactor {
         return try add(Descriptor(owning: number), kind: .signals, owner: owner)
     }
 
+    /// Gives a source another owner, whom every completion from the next one on names.
+    public mutating func hand(_ token: Token, to owner: UInt64) {
+        switch driver {
+        case .epoll(let epoll): unsafe epoll.pointee.hand(token, to: owner)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.hand(token, to: owner)
+        }
+    }
+
     /// Ends any source: queued sends are dropped and `.closed` is the only completion that still comes.
     public mutating func close(_ token: Token) {
         precondition(!Deadlines.isDeadline(token), "a deadline is cancelled, not closed")
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.close(token, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.close(token, &core)
         }
     }
 
@@ -135,6 +163,7 @@ extension Reactor {
     ) throws(ReactorError) -> Token {
         switch driver {
         case .epoll(let epoll): return try unsafe epoll.pointee.add(descriptor, kind: kind, owner: owner, &core)
+        case .ioUring(let ioUring): return try unsafe ioUring.pointee.add(descriptor, kind: kind, owner: owner, &core)
         }
     }
 
@@ -153,6 +182,7 @@ extension Reactor {
     public mutating func receive(_ token: Token) {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.receive(token, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.receive(token, &core)
         }
     }
 
@@ -160,6 +190,7 @@ extension Reactor {
     public mutating func disarm(_ token: Token) {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.disarm(token, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.disarm(token, &core)
         }
     }
 
@@ -172,6 +203,7 @@ extension Reactor {
     public mutating func send(_ buffer: consuming Buffer, to token: Token) {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.send(buffer, to: token, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.send(buffer, to: token, &core)
         }
     }
 
@@ -179,6 +211,7 @@ extension Reactor {
     public mutating func send(copying bytes: RawSpan, to token: Token) {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.send(copying: bytes, to: token, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.send(copying: bytes, to: token, &core)
         }
     }
 
@@ -192,6 +225,7 @@ extension Reactor {
     public mutating func finish(_ token: Token) {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.finish(token, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.finish(token, &core)
         }
     }
 }
@@ -243,6 +277,7 @@ extension Reactor {
     private func number(of token: Token) -> CInt? {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.number(of: token)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.number(of: token)
         }
     }
 }
@@ -255,6 +290,7 @@ extension Reactor {
         let timeout = core.deadlines.nearest.map { max(0, $0 - core.clock.elapsed) }
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.wait(timeout: timeout, core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.wait(timeout: timeout, core)
         }
         core.beginTick()
     }
@@ -264,6 +300,7 @@ extension Reactor {
         while true {
             switch driver {
             case .epoll(let epoll): if let completion = unsafe epoll.pointee.next(&core) { return completion }
+            case .ioUring(let ioUring): if let completion = unsafe ioUring.pointee.next(&core) { return completion }
             }
             guard let expired = core.deadlines.popExpired(now: core.now) else { return nil }
             switch expired.purpose {
@@ -276,6 +313,7 @@ extension Reactor {
     private mutating func reconnect(_ token: Token) {
         switch driver {
         case .epoll(let epoll): unsafe epoll.pointee.reconnect(token, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.reconnect(token, &core)
         }
     }
 }

@@ -1,5 +1,4 @@
 import CEpoll
-import Glibc
 
 /// One descriptor in the reactor's care, as the epoll engine sees it.
 struct Source: ~Copyable {
@@ -60,7 +59,7 @@ struct Source: ~Copyable {
         case done
     }
 
-    let owner: UInt64
+    var owner: UInt64
     let kind: Kind
     var life: Life
     var subscription = Subscription.disarmed
@@ -124,51 +123,6 @@ struct Source: ~Copyable {
             readiness = .readable
         }
     }
-
-    /// One read into a buffer's room.
-    ///
-    /// - Returns: bytes, or the error number.
-    func read(into buffer: inout Buffer) -> IOResult {
-        while true {
-            let count =
-                switch kind {
-                case .stream, .datagrams: unsafe recv(number, buffer.room, buffer.remainingCapacity, 0)
-                case .file, .listener, .process, .signals:
-                    unsafe Glibc.read(number, buffer.room, buffer.remainingCapacity)
-                }
-            if count >= 0 {
-                buffer.received(count)
-                return .bytes(count)
-            }
-            if errno == EAGAIN { return .wouldBlock }
-            if errno != EINTR { return .failed(.last) }
-        }
-    }
-
-    /// One write of the front of the send queue, which is not empty.
-    func writeFront() -> IOResult {
-        guard let front = unsafe sends.front else { return .bytes(0) }
-        let start = unsafe front.payload + Int(front.pointee.sent)
-        let length = unsafe Int(front.pointee.received &- front.pointee.sent)
-        if length == 0 { return .bytes(0) }
-        while true {
-            let count =
-                switch kind {
-                case .stream, .datagrams: unsafe Glibc.send(number, start, length, CInt(MSG_NOSIGNAL))
-                case .file, .listener, .process, .signals: unsafe Glibc.write(number, start, length)
-                }
-            if count >= 0 { return .bytes(count) }
-            if errno == EAGAIN { return .wouldBlock }
-            if errno != EINTR { return .failed(.last) }
-        }
-    }
-}
-
-/// What one read or write came to. Waiting and the end are values, not errors.
-enum IOResult: BitwiseCopyable {
-    case bytes(Int)
-    case wouldBlock
-    case failed(Errno)
 }
 
 extension Source.Kind {

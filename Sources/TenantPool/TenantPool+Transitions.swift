@@ -3,18 +3,20 @@
 // MARK: - Waiters
 
 extension TenantPool {
-    mutating func enqueue(_ waiter: WaiterID, startingTenant tenant: TenantName, now: Duration) -> [PoolAction] {
+    mutating func enqueue(
+        _ waiter: WaiterID, startingTenant tenant: TenantName, until: Duration, now: Duration
+    ) -> [PoolAction] {
         enter(.queued, tenant, now: now)
-        return enqueue(waiter, for: tenant, now: now) + fillSlots(now: now)
+        return enqueue(waiter, for: tenant, until: until) + fillSlots(now: now)
     }
 
-    mutating func enqueue(_ waiter: WaiterID, for tenant: TenantName, now: Duration) -> [PoolAction] {
+    mutating func enqueue(_ waiter: WaiterID, for tenant: TenantName, until: Duration) -> [PoolAction] {
         if let count = tenants[tenant]?.queue.count, count >= limits.maxWaitersPerTenant {
             return [.refuse(waiter, .queueFull)]
         }
         precondition(tenantOfWaiter.updateValue(tenant, forKey: waiter) == nil, "waiter \(waiter.raw) waits already")
         tenants[tenant]?.queue.append(waiter)
-        deadlines.set(.waiter(waiter), at: now + limits.queueTimeout)
+        deadlines.set(.waiter(waiter), at: until)
         return []
     }
 

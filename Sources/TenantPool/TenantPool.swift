@@ -66,23 +66,30 @@ public struct TenantPool: Sendable {
 
 extension TenantPool {
     /// A client wants a session; it is answered now or later by exactly one `.grant` or `.refuse`, unless it leaves.
-    public mutating func leaseRequested(_ waiter: WaiterID, for tenant: TenantName, now: Duration) -> [PoolAction] {
+    ///
+    /// - Parameter patience: how long it waits; nil is as long as the limits say.
+    public mutating func leaseRequested(
+        _ waiter: WaiterID, for tenant: TenantName, patience: Duration? = nil, now: Duration
+    ) -> [PoolAction] {
+        let until = now + (patience ?? limits.queueTimeout)
         if isShuttingDown { return [.refuse(waiter, .shuttingDown)] }
-        guard let phase = tenants[tenant]?.phase else { return enqueue(waiter, startingTenant: tenant, now: now) }
+        guard let phase = tenants[tenant]?.phase else {
+            return enqueue(waiter, startingTenant: tenant, until: until, now: now)
+        }
         switch phase {
         case .queued, .provisioning, .creating, .claiming, .booting, .draining, .stopping, .dropping:
-            return enqueue(waiter, for: tenant, now: now)
+            return enqueue(waiter, for: tenant, until: until)
         case .idle(let instance, _), .asked(let instance, _, _), .occupied(let instance, _, _):
             enter(.busy(instance, leases: 1), tenant, now: now)
             // If somebody counted on the slot of one that was asked, another shall make room.
             return [.grant(waiter, instance)] + fillSlots(now: now)
         case .busy(let instance, let leases):
-            guard leases < limits.maxConnections else { return enqueue(waiter, for: tenant, now: now) }
+            guard leases < limits.maxConnections else { return enqueue(waiter, for: tenant, until: until) }
             enter(.busy(instance, leases: leases + 1), tenant, now: now)
             return [.grant(waiter, instance)]
         case .failed(let failure, let retryAt):
             if now < retryAt { return [.refuse(waiter, .startFailed(failure, retryAt: retryAt))] }
-            return enqueue(waiter, startingTenant: tenant, now: now)
+            return enqueue(waiter, startingTenant: tenant, until: until, now: now)
         }
     }
 
@@ -358,6 +365,9 @@ extension TenantPool {
         case nil, .idle, .asked, .occupied, .failed: nil
         }
     }
+
+    /// Whether a tenant waits for another's instance to make room.
+    public var lacksRoom: Bool { !startQueue.isEmpty && instanceCount + spareCount >= limits.maxInstances }
 
     /// Every tenant the pool knows of, in no order.
     public var snapshot: [TenantSnapshot] {

@@ -7,6 +7,8 @@ enum ConsoleCommand: Equatable {
     case drop(TenantName)
     case hibernate(TenantName)
     case wake(TenantName)
+    /// Prints the messages of a tenant's sessions, or no longer.
+    case inspect(TenantName, isOn: Bool)
     /// By the number that `SHOW CLIENTS` and the log give a session.
     case killClient(UInt64)
     /// Orderly, or in a hurry from the start; a second one hurries too.
@@ -21,6 +23,7 @@ enum ConsoleCommand: Equatable {
         case .drop: "DROP"
         case .hibernate: "HIBERNATE"
         case .wake: "WAKE"
+        case .inspect: "INSPECT"
         case .killClient: "KILL_CLIENT"
         case .shutdown: "SHUTDOWN"
         case .formality(let tag): tag
@@ -31,7 +34,7 @@ enum ConsoleCommand: Equatable {
     var columns: [Column]? {
         switch self {
         case .show(let topic): topic.columns
-        case .drop, .hibernate, .wake, .killClient, .shutdown, .formality: nil
+        case .drop, .hibernate, .wake, .inspect, .killClient, .shutdown, .formality: nil
         }
     }
 }
@@ -49,7 +52,7 @@ enum ConsoleAccess {
         case .looking:
             switch command {
             case .show, .formality: true
-            case .drop, .hibernate, .wake, .killClient, .shutdown: false
+            case .drop, .hibernate, .wake, .inspect, .killClient, .shutdown: false
             }
         }
     }
@@ -78,6 +81,7 @@ extension ConsoleCommand {
         case "drop": self = .drop(try Self.tenant(rest, of: "DROP"))
         case "hibernate": self = .hibernate(try Self.tenant(rest, of: "HIBERNATE"))
         case "wake": self = .wake(try Self.tenant(rest, of: "WAKE"))
+        case "inspect": self = try Self.inspection(rest)
         case "kill_client": self = .killClient(try Self.number(rest))
         case "shutdown": self = .shutdown(inAHurry: try Self.isHurried(rest))
         case "set": self = try Self.setting(rest)
@@ -101,6 +105,15 @@ extension ConsoleCommand {
             var message = ErrorMessage.badName(error)
             message.severity = .error
             throw message
+        }
+    }
+
+    private static func inspection(_ words: [ConsoleWord]) throws(ErrorMessage) -> ConsoleCommand {
+        let tenant = try tenant(Array(words.dropLast()), of: "INSPECT")
+        switch words.last?.keyword {
+        case "on": return .inspect(tenant, isOn: true)
+        case "off": return .inspect(tenant, isOn: false)
+        default: throw .syntax("INSPECT takes a name and ON or OFF", hint: "Write INSPECT name ON.")
         }
     }
 

@@ -42,12 +42,17 @@ struct ConsoleSession {
         let command: ConsoleCommand?
         let formats: ResultFormats
         var result: ArraySlice<[ResultValue]>?
+
+        /// Whether rows are kept for another Execute.
+        var isSuspended: Bool { result?.isEmpty == false }
     }
 
     /// The longest message, in bytes: commands are short.
     static let messageLimit = 64 * 1024
     /// Prepared statements, and portals, of one session: no driver needs more than a few.
     static let namesLimit = 256
+    /// As long as any name in PostgreSQL.
+    static let nameBytesLimit = 63
     /// A reply of so many bytes is sent before anything else is done.
     private static let replyLimit = 64 * 1024
 
@@ -268,6 +273,7 @@ extension ConsoleSession {
             throw ErrorMessage(
                 severity: .error, .syntaxError, "cannot insert multiple commands into a prepared statement")
         }
+        try Self.check(parse.statement)
         guard statements.count < Self.namesLimit || statements[parse.statement] != nil else { throw .tooManyNames }
         statements.updateValue(commands.first, forKey: parse.statement)
         reply += Backend.parseComplete
@@ -280,6 +286,7 @@ extension ConsoleSession {
             throw ErrorMessage(
                 severity: .error, .protocolViolation, "bind message has another number of result formats than columns")
         }
+        try Self.check(bind.portal)
         guard portals.count < Self.namesLimit || portals[bind.portal] != nil else { throw .tooManyNames }
         portals[bind.portal] = Portal(command: command, formats: bind.formats)
         reply += Backend.bindComplete
@@ -312,6 +319,7 @@ extension ConsoleSession {
             return nil
         }
         guard access.permits(command) else { throw .notPermitted(command) }
+        guard !portals.values.contains(where: \.isSuspended) else { throw .tooManyResults }
         state = .awaitingPortalAnswer(command, portal: name, maxRows: maxRows)
         return command
     }
@@ -337,7 +345,8 @@ extension ConsoleSession {
         guard let portal = portals[name], let left = portal.result else { return }
         let count = maxRows > 0 ? min(Int(maxRows), left.count) : left.count
         for row in left.prefix(count) { reply += Backend.dataRow(row, portal.formats) }
-        portals[name]?.result = left.dropFirst(count)
+        // Not an empty end of all rows: that would keep them.
+        portals[name]?.result = count < left.count ? left.dropFirst(count) : []
         reply += count < left.count ? Backend.portalSuspended : Backend.commandComplete(command.tag)
     }
 
@@ -347,6 +356,10 @@ extension ConsoleSession {
         case .portal(let name): portals[name] = nil
         }
         reply += Backend.closeComplete
+    }
+
+    private static func check(_ name: String) throws(ErrorMessage) {
+        guard name.utf8.count <= nameBytesLimit else { throw .nameTooLong }
     }
 
     private func statement(_ name: String) throws(ErrorMessage) -> ConsoleCommand? {
@@ -386,6 +399,14 @@ extension ErrorMessage {
         severity: .error, .programLimitExceeded,
         "a console session has at most \(ConsoleSession.namesLimit) prepared statements and as many portals",
         hint: "Close those that are not needed any more.")
+
+    fileprivate static let tooManyResults = ErrorMessage(
+        severity: .error, .programLimitExceeded, "a console session keeps the rows of one portal at a time",
+        hint: "Fetch the rest of the portal that is suspended, or close it.")
+
+    fileprivate static let nameTooLong = ErrorMessage(
+        severity: .error, .programLimitExceeded,
+        "names of statements and portals have at most \(ConsoleSession.nameBytesLimit) bytes here")
 
     /// The same in a session that goes on.
     var asError: ErrorMessage {

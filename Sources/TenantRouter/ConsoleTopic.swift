@@ -20,7 +20,7 @@ enum ConsoleTopic: String, CaseIterable {
     /// The hint of whoever was not understood.
     static var whatThereIs: String {
         "There are SHOW \(allCases.map { $0.rawValue.uppercased() }.joined(separator: " | ")), DROP name, "
-            + "HIBERNATE name, WAKE name, KILL_CLIENT id, SHUTDOWN."
+            + "HIBERNATE name, WAKE name, INSPECT name ON | OFF, KILL_CLIENT id, SHUTDOWN."
     }
 
     var columns: [Column] {

@@ -16,10 +16,28 @@ final class Instance {
     var statements: [Statement] = []
     /// The connection that runs one of them.
     var administration: Administration?
-    /// Whether the next session is told that its database is new.
-    var announcesCreation = false
+    /// When somebody first wanted it.
+    let wantedSince: Duration
+    /// Why it is told to stop, for the log.
+    var stopReason: StopReason?
     /// From spawn to the first client.
     var bootTime: Duration?
+
+    enum StopReason: String {
+        /// Nobody has used it for the idle timeout.
+        case idle
+        /// Another tenant wants its place.
+        case evicted
+        /// An operator wants it: dropped or hibernated.
+        case asked
+        /// It was not ready in time.
+        case bootTimeout = "boot timeout"
+        /// The router stops.
+        case shutdown
+    }
+
+    /// How often in a row it was asked whether it is at work, and said nothing.
+    var unansweredQuestions = 0
 
     /// Whose it is.
     enum Holder {
@@ -52,9 +70,10 @@ final class Instance {
         case exited(ExitStatus)
     }
 
-    init(id: InstanceID, holder: Holder) {
+    init(id: InstanceID, holder: Holder, wantedSince: Duration) {
         self.id = id
         self.holder = holder
+        self.wantedSince = wantedSince
     }
 
     /// Nil for a spare.

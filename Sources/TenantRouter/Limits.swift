@@ -5,6 +5,10 @@ import Reactor
 enum Limits {
     /// How long a client waits for an instance before it is told what it waits for.
     static let waitNoticeDelay: Duration = .seconds(5)
+    /// How long a client has waited, or an instance took to wake, when that is worth a line in the log.
+    static let longWait: Duration = .seconds(1)
+    /// Characters of a name that a client chose and no tenant can have, in lines and listings.
+    static let labelLength = 63
     /// How long an instance may leave a connection unanswered, from connect(2) to its first ReadyForQuery. An instance
     /// that was stopped or hangs must not hold a client for ever; crash recovery of a backend takes a second or two.
     static let backendConnectDeadline: Duration = .seconds(15)
@@ -42,12 +46,19 @@ enum Limits {
     static let backendStartupBytes = 256 * 1024
     /// Users that wait for a new database and become roles in one statement with its naming; more follow one by one.
     static let rolesOfAClaim = 64
-    /// Clients of the console at once, beside the others: a few people, a few scripts.
+    /// Clients of the console at once on each of its ways in, beside the others: a few people, a few scripts.
     static let consoles = 16
+    /// Statements of the library's users that run at once; more wait for their turn: a connection each.
+    static let queries = 32
+    /// How often an idle instance may leave the question unanswered whether something is at work in it.
+    static let unansweredQuestions = 3
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
     static let workerThreads = 4
     /// How often the logs of running instances are looked at.
     static let housekeepingInterval: Duration = .seconds(1)
+
+    /// The longest time between two looks at what could not be removed before: an empty directory, nearly always.
+    static let sweepInterval: Duration = .seconds(60)
 
     /// A client that vanished without a word holds its lease until the kernel notices: after a minute of silence it is
     /// asked four times, ten seconds apart, and data it does not acknowledge is given up after two minutes.
@@ -60,8 +71,9 @@ enum Limits {
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
-    /// one statement of the router's own for each instance that boots, and some slack; and the clients of the console.
-    static let descriptorsOfTheRouter = 96 + consoles
+    /// one statement of the router's own for each instance that boots or is asked, and some slack; the clients of the
+    /// console; the statements of the library's users.
+    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries
 
     /// How many clients fit into the descriptors that are left.
     ///

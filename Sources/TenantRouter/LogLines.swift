@@ -39,9 +39,46 @@ extension Logger {
     ///   - level: the least severe level to write.
     ///   - format: for people or for programs.
     public static func lines(level: LogLevel, format: LogFormat) -> Logger {
-        var logger = Logger(label: "routerd") { _ in LineLogHandler(format: format) }
+        let style = LineStyle.ofStandardError
+        var logger = Logger(label: "routerd") { _ in LineLogHandler(format: format, style: style) }
         logger.logLevel = level.level
         return logger
+    }
+}
+
+/// Whether a text line may carry colours.
+enum LineStyle {
+    case plain
+    case coloured
+
+    /// Colours are for people: on a terminal that has them, unless `NO_COLOR` is set (no-color.org).
+    static var ofStandardError: LineStyle {
+        let isAsked = (variable("NO_COLOR") ?? "").isEmpty && variable("TERM") != "dumb"
+        return isAsked && isatty(STDERR_FILENO) == 1 ? .coloured : .plain
+    }
+
+    private static func variable(_ name: String) -> String? {
+        unsafe getenv(name).map { unsafe String(cString: $0) }
+    }
+
+    fileprivate func faint(_ text: String) -> String { wrapped(text, "2") }
+
+    /// The word that says how grave a line is.
+    fileprivate func level(_ name: String) -> String {
+        switch name {
+        case "error", "critical": wrapped(name, "31")
+        case "warn": wrapped(name, "33")
+        case "info": wrapped(name, "32")
+        case Inspections.source: wrapped(name, "36")
+        default: wrapped(name, "2")
+        }
+    }
+
+    private func wrapped(_ text: String, _ code: String) -> String {
+        switch self {
+        case .plain: text
+        case .coloured: "\u{1b}[\(code)m\(text)\u{1b}[0m"
+        }
     }
 }
 
@@ -50,8 +87,12 @@ struct LineLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .info
     let format: LogFormat
+    let style: LineStyle
 
-    init(format: LogFormat) { self.format = format }
+    init(format: LogFormat, style: LineStyle = .plain) {
+        self.format = format
+        self.style = style
+    }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -61,17 +102,27 @@ struct LineLogHandler: LogHandler {
     func log(event: LogEvent) { LineWriter.shared.write(line(of: event, at: Timestamp.now)) }
 
     func line(of event: LogEvent, at time: String) -> String {
-        let pairs = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
+        let metadata = metadata.merging(event.metadata ?? [:]) { $1 }
+        let pairs = metadata.sorted { $0.key < $1.key }
         let name = event.level == .warning ? "warn" : event.level.rawValue
         switch format {
+        case .text where event.source == Inspections.source:
+            return inspectionLine(event.message.description, metadata, at: time)
         case .text:
-            let tail = pairs.map { " \($0.key)=\(Self.plain("\($0.value)"))" }.joined()
-            return "\(time) \(name) \(Self.oneLine(event.message.description))\(tail)\n"
+            let tail = pairs.map { " \(style.faint("\($0.key)="))\(Self.plain("\($0.value)"))" }.joined()
+            return "\(style.faint(time)) \(style.level(name)) \(Self.oneLine(event.message.description))\(tail)\n"
         case .json:
             let tail = pairs.map { ",\(Self.quoted($0.key)):\(Self.quoted("\($0.value)"))" }.joined()
             let message = Self.quoted(event.message.description)
             return #"{"time":"\#(time)","level":"\#(name)","message":\#(message)\#(tail)}"# + "\n"
         }
+    }
+
+    /// A message of a session: who comes first, so that the eye finds the messages below each other.
+    private func inspectionLine(_ message: String, _ metadata: Logger.Metadata, at time: String) -> String {
+        let who = ["session", "tenant"].compactMap { metadata[$0] }.map { Self.plain("\($0)") }
+        let head = [style.faint(time), style.level(Inspections.source)] + who
+        return "\(head.joined(separator: " ")) \(Self.oneLine(message))\n"
     }
 
     /// A value that holds no space needs no quotes.
@@ -122,9 +173,12 @@ final class LineWriter: Sendable {
 
     /// Lines that may wait to be written.
     private static let waitingLimit = 10_000
+    /// Their bytes: lines of an inspection may be long.
+    private static let waitingBytesLimit = 16 * 1024 * 1024
 
     private struct Backlog {
         var waiting = 0
+        var waitingBytes = 0
         var dropped = 0
     }
 
@@ -133,11 +187,12 @@ final class LineWriter: Sendable {
 
     func write(_ line: String) {
         let isAdmitted = backlog.withLock { backlog in
-            guard backlog.waiting < Self.waitingLimit else {
+            guard backlog.waiting < Self.waitingLimit, backlog.waitingBytes < Self.waitingBytesLimit else {
                 backlog.dropped += 1
                 return false
             }
             backlog.waiting += 1
+            backlog.waitingBytes += line.utf8.count
             return true
         }
         guard isAdmitted else { return }
@@ -156,6 +211,7 @@ final class LineWriter: Sendable {
         let dropped = backlog.withLock { backlog in
             defer { backlog.dropped = 0 }
             backlog.waiting -= 1
+            backlog.waitingBytes -= line.utf8.count
             return backlog.dropped
         }
         Self.writeAll(line)

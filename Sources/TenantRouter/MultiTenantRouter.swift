@@ -7,10 +7,14 @@ import TenantPool
 /// A running router: one port, a PostgreSQL of its own for each database name.
 ///
 /// ```swift
-/// let router = try await MultiTenantRouter.start(RouterConfiguration(port: 5432, baseDirectory: "./data"))
-/// print(await router.stats().pool.totalInstances)
-/// try await router.stop()
+/// let router = try await MultiTenantRouter.start(.init(port: 5432, baseDirectory: "./data"))
+/// let stats = await router.stats()
+/// print(stats?.pool.totalInstances ?? 0)
+/// await router.stop()
 /// ```
+///
+/// It lives on a thread of its own until somebody stops it, whether the object is kept or not. ``InstancePool`` is the
+/// same without a port, for the databases of one program.
 public final class MultiTenantRouter: Sendable {
     /// Where it listens, for people: `127.0.0.1:5432`.
     public let address: String
@@ -18,6 +22,8 @@ public final class MultiTenantRouter: Sendable {
     public let port: UInt16
     /// The version of the PostgreSQL that tenants get, such as `15.18`.
     public let postgresVersion: String
+    /// The Unix socket that it listens on too, if it does.
+    public let socketPath: String?
 
     private let mailbox: Mailbox<Message>
     private let ending: Ending
@@ -27,6 +33,7 @@ public final class MultiTenantRouter: Sendable {
         self.address = address
         port = router.port
         postgresVersion = router.store.installation.version
+        socketPath = router.socketPath
         mailbox = router.mailbox
         isStopping = router.isStopping
         self.ending = ending
@@ -62,7 +69,7 @@ public final class MultiTenantRouter: Sendable {
     public func stats() async -> RouterStatistics? {
         await withCheckedContinuation { continuation in
             let isAsked = ending.unlessEnded {
-                mailbox.post(.statistics { continuation.resume(returning: $0) })
+                mailbox.post(.run { continuation.resume(returning: $0.statistics) })
             }
             if !isAsked { continuation.resume(returning: nil) }
         }
@@ -75,6 +82,60 @@ public final class MultiTenantRouter: Sendable {
                 mailbox.post(.run { $0.listTenants { continuation.resume(returning: $1) } })
             }
             if !isAsked { continuation.resume(returning: nil) }
+        }
+    }
+
+    /// Asks something of the router's thread; a task that is cancelled takes it back.
+    func ask<Value: Sendable>(
+        _ request: @escaping @Sendable (inout Router, Ticket, @escaping Router.Reply<Value>) -> Void, by ticket: Ticket
+    ) async throws(InstanceError) -> Value {
+        let result: Result<Value, InstanceError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isAsked = ending.unlessEnded {
+                    mailbox.post(
+                        .run { router in
+                            let reply = { continuation.resume(returning: $0) }
+                            if ticket.isWithdrawn { return reply(.failure(.cancelled)) }
+                            guard case .serving = router.lifetime else { return reply(.failure(.closed)) }
+                            request(&router, ticket, reply)
+                        })
+                }
+                if !isAsked { continuation.resume(returning: .failure(.closed)) }
+            }
+        } onCancel: {
+            ticket.withdraw()
+            tell { $0.withdraw(ticket) }
+        }
+        return try result.get()
+    }
+
+    /// Tells the router's thread something; one that has stopped does not hear it.
+    func tell(_ body: @escaping @Sendable (inout Router) -> Void) {
+        _ = ending.unlessEnded { mailbox.post(.run(body)) }
+    }
+
+    /// Does not wait.
+    func beginToStop() { mailbox.post(.stop) }
+
+    /// Prints one line for each message of the tenant's sessions to the log, or no longer, whatever
+    /// ``RouterConfiguration/inspect`` says; sessions that are under way included.
+    ///
+    /// - Parameters:
+    ///   - database: the tenant, which need not exist yet.
+    ///   - isOn: whether its messages are printed from now on.
+    /// - Returns: false where nothing changes, because no tenant can have that name or the router has stopped.
+    @discardableResult
+    public func inspect(_ database: String, _ isOn: Bool) async -> Bool {
+        guard let tenant = try? TenantName(database) else { return false }
+        return await withCheckedContinuation { continuation in
+            let isAsked = ending.unlessEnded {
+                mailbox.post(
+                    .run { router in
+                        router.inspect(tenant, isOn: isOn)
+                        continuation.resume(returning: true)
+                    })
+            }
+            if !isAsked { continuation.resume(returning: false) }
         }
     }
 

@@ -16,6 +16,9 @@ struct Owner: BitwiseCopyable {
         case frontend, backend, sessionDeadline
         case process, readiness, instanceDeadline
         case administration, administrationDeadline
+        case query, queryDeadline
+        /// The same as without, and somebody reads along.
+        case inspectedFrontend, inspectedBackend
     }
 
     let raw: UInt64

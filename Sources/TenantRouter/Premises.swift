@@ -37,6 +37,15 @@ struct Premises {
         memory?.remove()
     }
 
+    /// A short-lived directory for a socket, which the router's user alone may enter.
+    func makeSocketDirectory() throws(RouterError) -> String {
+        do throws(EmbedError) {
+            return try store.makeSocketDirectory()
+        } catch {
+            throw RouterError(error)
+        }
+    }
+
     private static func openMemory(_ configuration: RouterConfiguration) throws(RouterError) -> MemoryDirectory? {
         guard configuration.storage == .memory else { return nil }
         do throws(EmbedError) {

@@ -55,6 +55,10 @@ struct Relay: BitwiseCopyable {
     /// Whether a message of the router's own may be put in: not inside one of the backend's.
     var isFrontendAtBoundary: Bool { toFrontend.isAtBoundary }
 
+    /// Where the two streams stand, for whoever wants to follow them from here on.
+    var frontendDecoder: FrameDecoder { toBackend.decoder }
+    var backendDecoder: FrameDecoder { toFrontend.decoder }
+
     /// Whether the backend stopped between two messages without having said why, so that the client still has to be
     /// told. Inside a frame nothing can be said any more, and after `Terminate` nothing needs to be.
     var mayExplainEnd: Bool {
@@ -69,7 +73,7 @@ struct Flow: BitwiseCopyable {
     /// holds two buffers a direction, and no more.
     private static let sendsInFlightLimit: UInt16 = 2
 
-    private var decoder: FrameDecoder
+    private(set) var decoder: FrameDecoder
     private var sendsInFlight: UInt16 = 0
     private var isPaused = false
 

@@ -90,13 +90,14 @@ extension Router {
     }
 
     mutating func administrationDeadlineExpired(_ id: InstanceID) {
-        guard let instance = instances[id], let administration = instance.administration else { return }
-        finish(administration, of: instance, .failure(.notAnswering(after: Limits.administrationDeadline)))
+        guard let instance = instances[id], instance.administration != nil else { return }
+        // Those behind it would wait as long, one after the other.
+        failStatements(of: instance, because: .notAnswering(after: Limits.administrationDeadline))
     }
 
     private mutating func finish(
         _ administration: Administration, of instance: Instance,
-        _ result: Result<[[String?]], ErrorMessage>
+        _ result: Result<[AnswerRow], ErrorMessage>
     ) {
         reactor.cancel(deadline: administration.deadline)
         reactor.close(administration.connection)
@@ -106,7 +107,7 @@ extension Router {
     }
 
     private mutating func finished(
-        _ statement: Statement, of instance: Instance, _ result: Result<[[String?]], ErrorMessage>
+        _ statement: Statement, of instance: Instance, _ result: Result<[AnswerRow], ErrorMessage>
     ) {
         if case .failure(let error) = result {
             log.warning("a statement of the router's own failed: \(error.message)", metadata: metadata(instance))

@@ -15,8 +15,22 @@ extension Router {
         try configuration.validate()
         let maxClients = try maxClients(of: configuration)
         let premises = try Premises.open(configuration, progress: progress)
+        do throws(RouterError) {
+            try listeners.bindPrivateSocket(in: premises)
+            return try assemble(configuration, listeners, premises, maxClients: maxClients)
+        } catch {
+            premises.close()
+            throw error
+        }
+    }
+
+    private static func assemble(
+        _ configuration: RouterConfiguration, _ listeners: RouterListeners, _ premises: Premises, maxClients: Int
+    ) throws(RouterError) -> Router {
         do throws(ReactorError) {
-            let reactor = try Reactor(engine: .auto, limits: reactorLimits(configuration, maxClients: maxClients))
+            let limits = reactorLimits(configuration, maxClients: maxClients)
+            let reactor = try Reactor(engine: configuration.io.engine, limits: limits)
+            configuration.logger.info("bytes are moved by \(reactor.engine.rawValue)")
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
                 configuration, maxClients: maxClients, premises: premises, reactor: reactor, workers: workers,
@@ -24,8 +38,7 @@ extension Router {
             try router.open(listeners)
             return router
         } catch {
-            premises.close()
-            throw RouterError(.environment, "cannot start: \(error)")
+            throw RouterError(error)
         }
     }
 
@@ -50,13 +63,13 @@ extension Router {
 
     private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
         var limits = ReactorLimits()
-        let sessions = maxClients + Limits.refusedClients + Limits.consoles
+        let sessions = maxClients + Limits.refusedClients + 2 * Limits.consoles
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
             + configuration.maxInstances * Limits.descriptorsPerInstance
         // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket
         // whose backlog is full is tried again after a pause.
-        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 16
+        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 2 * Limits.queries + 16
         return limits
     }
 

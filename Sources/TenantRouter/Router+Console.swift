@@ -27,8 +27,11 @@ extension Router {
         sessions[session].label.user = packet.user
         guard packet.meansConsole else { return reject(session, .noTenantsHere) }
         guard isLocal(session) else { return reject(session, .consoleIsLocal) }
-        guard consoleCount < Limits.consoles else { return reject(session, .tooManyConsoles) }
-        consoleCount += 1
+        // Whoever looks takes no place from whoever steers.
+        guard consoles[sessions[session].entrance, default: 0] < Limits.consoles else {
+            return reject(session, .tooManyConsoles)
+        }
+        consoles[sessions[session].entrance, default: 0] += 1
         totals.consoles += 1
         var console: ConsoleSession
         switch sessions[session].entrance {
@@ -127,6 +130,10 @@ extension Router {
         case .wake(let tenant):
             note("wake", tenant, by: session)
             wake(tenant) { router, result in router.answerConsole(session, result.map { .done }) }
+        case .inspect(let tenant, let isOn):
+            note(isOn ? "inspect on" : "inspect off", tenant, by: session)
+            inspect(tenant, isOn: isOn)
+            answerConsole(session, .success(.done))
         case .killClient(let number):
             note("kill client \(number)", by: session)
             answerConsole(session, killClient(number))
@@ -176,7 +183,7 @@ extension ErrorMessage {
 
     fileprivate static let tooManyConsoles = ErrorMessage(
         .tooManyConnections, "too many clients use the console",
-        detail: "It has \(Limits.consoles) places.", hint: "Close those that are not needed.")
+        detail: "It has \(Limits.consoles) places on each of its ways in.", hint: "Close those that are not needed.")
 
     fileprivate static func noSuchClient(_ number: UInt64) -> ErrorMessage {
         ErrorMessage(

@@ -40,7 +40,7 @@ extension Router {
 
 extension Router {
     private mutating func prepare(_ id: InstanceID, _ tenant: TenantName) {
-        instances[id] = Instance(id: id, holder: .tenant(tenant))
+        instances[id] = Instance(id: id, holder: .tenant(tenant), wantedSince: reactor.now)
         if retiring[tenant] != nil {
             retiring[tenant] = .prepare(id)
         } else {
@@ -69,7 +69,7 @@ extension Router {
         guard let instance = instances[id], let tenant = instance.tenant else { return }
         switch result {
         case .success(let cluster):
-            if cluster.created { announceCreation(instance) }
+            if cluster.created { announceCreation(of: tenant) }
             instance.phase = .prepared(cluster)
             let actions = pool.prepared(id, now: reactor.now)
             poolActions += actions
@@ -86,9 +86,10 @@ extension Router {
         }
     }
 
-    func announceCreation(_ instance: Instance) {
-        log.info("created new database", metadata: metadata(instance))
-        instance.announcesCreation = true
+    /// The first session is told too, in whichever life of the instance that is: the first boot may fail.
+    mutating func announceCreation(of tenant: TenantName) {
+        log.info("created new database", metadata: ["tenant": "\(tenant)"])
+        unannounced.insert(tenant)
     }
 
     mutating func startFailed(_ instance: Instance, _ error: ErrorMessage) {
@@ -240,7 +241,23 @@ extension Router {
         metadata["pid"] = "\(running.processID)"
         metadata[running.start.kind.rawValue] = "\((reactor.now - running.start.at).inMilliseconds) ms"
         log.info("instance is ready", metadata: metadata)
+        logSlowWake(instance, running)
         poolActions += pool.ready(instance.id, now: reactor.now)
+    }
+
+    /// A client waits for all of it: what was left of the last life, the directory, PostgreSQL's own recovery.
+    private func logSlowWake(_ instance: Instance, _ running: Running) {
+        // A spare was made in advance: its client has waited for the claim alone.
+        let since =
+            switch running.start.kind {
+            case .boot: instance.wantedSince
+            case .claim: running.start.at
+            }
+        let took = reactor.now - since
+        guard took > Limits.longWait else { return }
+        var metadata = metadata(instance)
+        metadata["took"] = "\(took.inMilliseconds) ms"
+        log.info("instance was slow to wake", metadata: metadata)
     }
 
     /// The users that are to be roles before the first of them enters.
@@ -261,6 +278,7 @@ extension Router {
 extension Router {
     private mutating func stop(_ id: InstanceID) {
         guard let instance = instances[id] else { return }
+        instance.stopReason = stopReason(instance)
         switch instance.phase {
         case .booting(let running), .warming(let running, _), .spare(let running, _), .naming(let running, _),
             .serving(let running, _):
@@ -268,6 +286,17 @@ extension Router {
         case .journaling(let running, let socket, .none): instance.phase = .journaling(running, socket, .stop)
         case .journaling, .preparing, .prepared, .stopping: break
         }
+    }
+
+    /// An instance that was asked whether it is idle has its reason already.
+    private func stopReason(_ instance: Instance) -> Instance.StopReason {
+        switch (lifetime, instance.phase) {
+        case (.stopping, _), (.hurrying, _), (.closing, _): return .shutdown
+        case (.serving, .booting), (.serving, .naming), (.serving, .journaling): return .bootTimeout
+        case (.serving, _): break
+        }
+        if let tenant = instance.tenant, operations.isStopping(tenant) { return .asked }
+        return instance.stopReason ?? .evicted
     }
 
     /// The router's own connection first: PostgreSQL would wait for it.
@@ -328,6 +357,7 @@ extension Router {
         failStatements(of: instance, because: .instanceStopped(instance.name))
         retire(instance, running.cluster)
         poolActions += pool.exited(instance.id, now: reactor.now)
+        failQueries(of: instance)
         if let tenant = instance.tenant { hibernated(tenant) }
     }
 
@@ -336,6 +366,7 @@ extension Router {
         metadata["status"] = "\(status)"
         switch instance.phase {
         case .stopping:
+            metadata["reason"] = instance.stopReason.map { "\($0.rawValue)" }
             log.log(level: instance.tenant == nil ? .debug : .info, "instance has stopped", metadata: metadata)
         case .booting, .naming, .journaling: startFailed(instance, bootFailure(instance, running))
         case .serving, .warming, .spare:
@@ -392,10 +423,12 @@ extension Router {
 }
 
 extension Router {
-    /// Keeps the logs of running instances within their bound.
+    /// Keeps the logs of running instances within their bound, and looks after what could not be removed.
     mutating func keepHouse() {
         scheduleHousekeeping()
         forgetStartFailures()
+        if reactor.now - operations.sweptAt >= Limits.sweepInterval { sweep() }
+        forgetUnannounced()
         let logs = instances.values.compactMap { $0.running?.cluster.log }
         guard !logs.isEmpty, !isTrimmingLogs else { return }
         isTrimmingLogs = true
@@ -410,6 +443,13 @@ extension Router {
         guard !startFailures.isEmpty else { return }
         let pool = pool
         startFailures = startFailures.filter { pool.state(of: $0.key) != .cold }
+    }
+
+    /// A database is new for as long as somebody waits for it or its instance runs.
+    private mutating func forgetUnannounced() {
+        guard !unannounced.isEmpty else { return }
+        let pool = pool
+        unannounced = unannounced.filter { pool.state(of: $0) != .cold }
     }
 
     mutating func scheduleHousekeeping() {

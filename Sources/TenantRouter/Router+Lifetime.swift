@@ -15,7 +15,6 @@ enum Message: Sendable {
     case swept
     case logsTrimmed
     case stop
-    case statistics(@Sendable (RouterStatistics) -> Void)
     /// Anything else, on the reactor's thread.
     case run(@Sendable (inout Router) -> Void)
 }
@@ -42,7 +41,6 @@ extension Router {
             case .swept: swept()
             case .logsTrimmed: isTrimmingLogs = false
             case .stop: stop()
-            case .statistics(let reply): reply(statistics)
             case .run(let body): body(&self)
             }
         }

@@ -34,6 +34,7 @@ extension Router {
             [.text("DROP name"), .text("stops a tenant and removes its directory for good")],
             [.text("HIBERNATE name"), .text("stops an instance until somebody connects")],
             [.text("WAKE name"), .text("starts an instance")],
+            [.text("INSPECT name ON | OFF"), .text("prints the messages of a tenant's sessions to the log")],
             [.text("KILL_CLIENT id"), .text("ends one session; SHOW CLIENTS has the numbers")],
             [.text("SHUTDOWN [HURRY]"), .text("stops the router; a second one hurries")],
         ]

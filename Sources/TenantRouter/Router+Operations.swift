@@ -13,10 +13,21 @@ extension Router {
     struct Operations {
         var droppers: [TenantName: [Answer<Bool>]] = [:]
         var hibernators: [TenantName: [Answer<Bool>]] = [:]
-        var wakers: [WaiterID: (tenant: TenantName, answer: Answer<Void>)] = [:]
+        var askers: [WaiterID: Asker] = [:]
         /// Counts down, where sessions' tokens never are.
         var lastWaiter = UInt64.max
         var sweeping = Sweeping.idle
+        /// When the last sweep began.
+        var sweptAt = Duration.zero
+
+        func isStopping(_ tenant: TenantName) -> Bool { droppers[tenant] != nil || hibernators[tenant] != nil }
+    }
+
+    /// Somebody who is no session and waits for a lease.
+    struct Asker {
+        let tenant: TenantName
+        let patience: Duration
+        let answer: Answer<InstanceID>
     }
 
     /// One worker at most deletes old trees: the others are for clients that wait.
@@ -46,10 +57,33 @@ extension Router {
 
     /// Has the tenant's instance running, as a client's connect would.
     mutating func wake(_ tenant: TenantName, _ answer: @escaping Answer<Void>) {
+        lease(tenant, patience: limits.queueTimeout) { router, result in
+            if case .success(let instance) = result { router.returnLease(of: instance) }
+            answer(&router, result.map { _ in })
+        }
+    }
+
+    /// The same, and keeps it running until the lease is returned.
+    @discardableResult
+    mutating func lease(
+        _ tenant: TenantName, patience: Duration, _ answer: @escaping Answer<InstanceID>
+    ) -> WaiterID {
         let waiter = WaiterID(operations.lastWaiter)
         operations.lastWaiter -= 1
-        operations.wakers[waiter] = (tenant, answer)
-        poolActions += pool.leaseRequested(waiter, for: tenant, now: reactor.now)
+        operations.askers[waiter] = Asker(tenant: tenant, patience: patience, answer: answer)
+        poolActions += pool.leaseRequested(waiter, for: tenant, patience: patience, now: reactor.now)
+        return waiter
+    }
+
+    /// Whoever asked for the lease does not want it any more, and is not answered.
+    mutating func withdraw(_ waiter: WaiterID) {
+        operations.askers[waiter] = nil
+        poolActions += pool.waiterLeft(waiter, now: reactor.now)
+    }
+
+    /// Whoever held it has gone, and so has the backend.
+    mutating func returnLease(of instance: InstanceID) {
+        poolActions += pool.leaseReturned(instance, now: reactor.now)
     }
 }
 
@@ -61,10 +95,13 @@ extension Router {
         for answer in operations.hibernators.removeValue(forKey: tenant) ?? [] { answer(&self, .success(true)) }
     }
 
-    mutating func notWoken(_ waker: (tenant: TenantName, answer: Answer<Void>), _ refusal: PoolRefusal) {
-        let failure = startFailures[waker.tenant]
-        waker.answer(
-            &self, .failure(.refusal(refusal, tenant: waker.tenant, limits: limits, failure: failure)))
+    mutating func refuse(_ asker: Asker, _ refusal: PoolRefusal) {
+        var limits = limits
+        limits.queueTimeout = asker.patience
+        asker.answer(
+            &self,
+            .failure(
+                .refusal(refusal, tenant: asker.tenant, limits: limits, failure: startFailures[asker.tenant])))
     }
 
     /// No instance uses the directory; what is left of the last one may still be looked after.
@@ -101,11 +138,12 @@ extension Router {
         }
     }
 
-    /// Deletes what earlier runs and drops have left.
+    /// Deletes what earlier runs, drops and failures have left.
     mutating func sweep() {
         switch operations.sweeping {
         case .idle:
             operations.sweeping = .running
+            operations.sweptAt = reactor.now
             let (store, mailbox, isStopping) = (store, mailbox, isStopping)
             workers.submit {
                 store.sweep { isStopping.isRaised }

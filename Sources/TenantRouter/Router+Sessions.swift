@@ -33,7 +33,7 @@ extension Router {
             arm(session, after: configuration.startupTimeout)
             reactor.receive(frontend)
         } catch {
-            log.warning("client dropped: \(error)")
+            log.warning("client dropped: \(error)", metadata: metadata(session))
             _ = sessions.remove(session)
         }
     }
@@ -168,6 +168,8 @@ extension Router {
         disarmDeadline(session)
         sessions[session].label.address = address(of: session)
         sessions[session].label.application = packet["application_name"] ?? ""
+        sessions[session].label.user = packet.user
+        sessions[session].label.tenant = String((packet.database ?? packet.user).prefix(Limits.labelLength))
         if sessions[session].entrance == .control || packet.meansConsole {
             return admitConsole(session, packet, pipelined: pipelined)
         }
@@ -180,11 +182,19 @@ extension Router {
             return reject(session, error)
         }
         sessions[session].label.tenant = name.string
-        sessions[session].label.user = packet.user
-        sessions[session].admitted(Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined))
+        sessions[session].label.waitsSince = reactor.now
+        let arrival = Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined)
+        sessions[session].admitted(arrival)
+        considerInspection(session, arrival)
         arm(session, after: Limits.waitNoticeDelay)
         admittedClients += 1
         poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
+    }
+
+    /// Of a client that has not said what it wants, for the line about its end: then the kernel does not know any more.
+    private mutating func noteAddress(of session: Token) {
+        guard log.logLevel <= .debug, sessions[session].label.address.isEmpty else { return }
+        sessions[session].label.address = address(of: session)
     }
 
     /// Where a client sits; on a Unix socket, who it is.
@@ -198,16 +208,12 @@ extension Router {
     /// comes first.
     private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
         let notice = pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
-        reactor.send(
-            copying: Backend.authenticationOk + (notice?.noticeResponse() ?? []), to: sessions[session].frontend)
+        tell(session, Backend.authenticationOk + (notice?.noticeResponse() ?? []))
     }
 
     /// The pool's answer is yes.
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
-        if let waker = operations.wakers.removeValue(forKey: waiter) {
-            returnLease(of: instance)
-            return waker.answer(&self, .success(()))
-        }
+        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .success(instance)) }
         guard let session = queued(waiter) else { return returnLease(of: instance) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
@@ -216,7 +222,7 @@ extension Router {
 
     /// The pool's answer is no.
     mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
-        if let waker = operations.wakers.removeValue(forKey: waiter) { return notWoken(waker, refusal) }
+        if let asker = operations.askers.removeValue(forKey: waiter) { return refuse(asker, refusal) }
         guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
         let failure = startFailures[arrival.tenant]
         reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
@@ -333,16 +339,17 @@ extension Router {
         disarmDeadline(session)
         var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
         var answer = startup.answer
-        if let instance = instances[attempt.lease.instance], instance.announcesCreation {
-            instance.announcesCreation = false
+        if unannounced.remove(arrival.tenant) != nil {
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
         if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
-        reactor.send(copying: answer + ready, to: sessions[session].frontend)
+        tell(session, answer + ready)
+        inspectBackend(relay.backend, of: session)
         sessions[session].opened(relay)
+        waitEnded(session, "served")
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
         if !arrival.pipelined.isEmpty { relayPipelined(session, arrival.pipelined) }
@@ -370,9 +377,7 @@ extension Router {
         case .pause(let attempt): pause(session, attempt)
         case .flush(let relay, let explain):
             if explain {
-                reactor.send(
-                    copying: ErrorMessage.instanceStopped(sessions[session].label.tenant).errorResponse(),
-                    to: sessions[session].frontend)
+                tell(session, ErrorMessage.instanceStopped(sessions[session].label.tenant).errorResponse())
             }
             reactor.finish(sessions[session].frontend)
             reactor.receive(sessions[session].frontend)
@@ -437,9 +442,7 @@ extension Router {
         switch sessions[session].killed() {
         case .terminate(let relay): terminate(session, relay, .killed)
         case .leave(let action):
-            if isListening {
-                reactor.send(copying: ErrorMessage.killed.errorResponse(), to: sessions[session].frontend)
-            }
+            if isListening { tell(session, ErrorMessage.killed.errorResponse()) }
             perform(session, action)
         }
     }
@@ -458,6 +461,7 @@ extension Router {
             let backend = try reactor.connect(
                 to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
             sessions[session].cancelStarted(Cancellation(backend: backend, key: target.key))
+            considerInspection(session, cancelling: key, of: target.instance)
             arm(session, after: Limits.cancelDeadline)
         } catch {
             sessions[session].closed()
@@ -473,12 +477,14 @@ extension Router {
     mutating func reject(_ session: Token, _ error: ErrorMessage) { reject(session, Rejection(error)) }
 
     private mutating func reject(_ session: Token, _ rejection: Rejection) {
+        noteAddress(of: session)
         log.debug("client refused: \(rejection.reason)", metadata: metadata(session))
         dismiss(session, with: rejection.bytes)
     }
 
     mutating func dismiss(_ session: Token, with bytes: [UInt8]) {
-        if !bytes.isEmpty { reactor.send(copying: bytes, to: sessions[session].frontend) }
+        if !bytes.isEmpty { tell(session, bytes) }
+        waitEnded(session, "refused")
         reactor.finish(sessions[session].frontend)
         sessions[session].rejected()
         linger(session)
@@ -494,7 +500,7 @@ extension Router {
     private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         reactor.close(relay.backend)
         returnLease(of: relay.instance)
-        if relay.isFrontendAtBoundary { reactor.send(copying: error.errorResponse(), to: sessions[session].frontend) }
+        if relay.isFrontendAtBoundary { tell(session, error.errorResponse()) }
         reactor.finish(sessions[session].frontend)
         if relay.frontendIsDrained { return linger(session) }
         reactor.receive(sessions[session].frontend)
@@ -505,6 +511,8 @@ extension Router {
     /// instance never holds more connections than the pool counts.
     private mutating func abandon(_ session: Token, _ backend: Token) {
         reactor.close(sessions[session].frontend)
+        // Nobody is told what the backend still says.
+        inspections.end(session)
         drain(session, backend)
     }
 
@@ -528,11 +536,8 @@ extension Router {
         returnLease(of: attempt.lease.instance)
     }
 
-    private mutating func returnLease(of instance: InstanceID) {
-        poolActions += pool.leaseReturned(instance, now: reactor.now)
-    }
-
     private mutating func close(_ session: Token) {
+        noteAddress(of: session)
         disarmDeadline(session)
         reactor.close(sessions[session].frontend)
     }
@@ -545,11 +550,13 @@ extension Router {
 
     /// The one place where sessions end.
     private mutating func reap(_ session: Token) {
+        waitEnded(session, "left")
         log.debug("session closed", metadata: metadata(session))
+        inspections.end(session)
         disarmDeadline(session)
         cancelKeys.revoke(session: session.slot)
         if sessions[session].isAdmitted { admittedClients -= 1 }
-        if sessions[session].isConsole { consoleCount -= 1 }
+        if sessions[session].isConsole { consoles[sessions[session].entrance, default: 0] -= 1 }
         _ = sessions.remove(session)
     }
 }
@@ -598,12 +605,26 @@ extension Router {
         return token
     }
 
+    /// Who has waited for long is worth a line once the wait is over.
+    private mutating func waitEnded(_ session: Token, _ outcome: String) {
+        guard let since = sessions[session].label.waitsSince else { return }
+        sessions[session].label.waitsSince = nil
+        let waited = reactor.now - since
+        guard waited > Limits.longWait else { return }
+        var metadata = metadata(session)
+        metadata["waited"] = "\(waited.inMilliseconds) ms"
+        metadata["outcome"] = "\(outcome)"
+        log.info("client has waited", metadata: metadata)
+    }
+
+    /// What every line about a session carries. Before its startup packet the address is the only thing known.
     func metadata(_ session: Token) -> Logger.Metadata {
         let label = sessions[session].label
+        let address = label.address.isEmpty ? address(of: session) : label.address
         var metadata: Logger.Metadata = ["session": "\(sessions[session].number)"]
         if !label.tenant.isEmpty { metadata["tenant"] = "\(label.tenant)" }
         if !label.user.isEmpty { metadata["user"] = "\(label.user)" }
-        if !label.address.isEmpty { metadata["address"] = "\(label.address)" }
+        if !address.isEmpty { metadata["address"] = "\(address)" }
         return metadata
     }
 }

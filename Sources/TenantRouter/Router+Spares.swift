@@ -8,7 +8,7 @@ import WireProtocol
 
 extension Router {
     mutating func prepareSpare(_ id: InstanceID) {
-        instances[id] = Instance(id: id, holder: .nobody)
+        instances[id] = Instance(id: id, holder: .nobody, wantedSince: reactor.now)
         let (store, mailbox) = (store, mailbox)
         workers.submit {
             mailbox.post(.sparePrepared(id, Result { () throws(EmbedError) in try store.prepareSpare() }))
@@ -79,9 +79,10 @@ extension Router {
         switch result {
         case .success(let cluster):
             running.cluster = cluster
-            announceCreation(instance)
+            if let tenant = instance.tenant { announceCreation(of: tenant) }
         case .failure(let error):
             startFailed(instance, ErrorMessage(error))
+            if let tenant = instance.tenant { hibernated(tenant) }
             instance.claimFailed()
         }
         switch (interruption, instance.tenant) {
@@ -98,17 +99,26 @@ extension Router {
     /// Clients are not all that may use an instance: a subscription, a vacuum, a worker of an extension.
     mutating func ask(_ id: InstanceID) {
         guard let instance = instances[id], case .serving = instance.phase else { return }
+        instance.stopReason = pool.lacksRoom ? .evicted : .idle
         run(Statement(purpose: .occupancy, text: RouterSQL.isOccupied), on: instance)
     }
 
-    /// An instance that does not answer is of no use to anybody either.
-    mutating func occupancyTold(_ instance: Instance, _ result: Result<[[String?]], ErrorMessage>) {
+    /// A failure says nothing of the instance at first: the router may be short of descriptors, the disk slow. One that
+    /// never answers is of no use to anybody.
+    mutating func occupancyTold(_ instance: Instance, _ result: Result<[AnswerRow], ErrorMessage>) {
         guard case .serving = instance.phase else { return }
-        if case .success(let rows) = result, rows.first?.first == "t" {
+        switch result {
+        case .success(let rows) where rows.first?.values != ["t"]:
+            poolActions += pool.isIdle(instance.id, now: reactor.now)
+        case .failure where instance.unansweredQuestions >= Limits.unansweredQuestions:
+            poolActions += pool.isIdle(instance.id, now: reactor.now)
+        case .success:
+            instance.unansweredQuestions = 0
             log.debug("instance stays: something is at work in it", metadata: metadata(instance))
             poolActions += pool.isOccupied(instance.id, now: reactor.now)
-        } else {
-            poolActions += pool.isIdle(instance.id, now: reactor.now)
+        case .failure:
+            instance.unansweredQuestions += 1
+            poolActions += pool.isOccupied(instance.id, now: reactor.now)
         }
     }
 }

@@ -31,15 +31,22 @@ struct Router: ~Copyable {
     var retiring: [TenantName: AfterRetirement] = [:]
     /// Who waits for a tenant to be removed, for its instance to stop, for a lease that is no session's.
     var operations = Operations()
+    var queries = Queries()
+    /// What other threads of this program have asked for and may take back.
+    var requests: [Ticket: Request] = [:]
     var cancelKeys = CancelKeys()
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
     var admittedClients = 0
-    /// Clients of the console: what `Limits.consoles` limits.
-    var consoleCount = 0
+    /// Clients of the console, by the way they came: what `Limits.consoles` limits.
+    var consoles: [Session.Entrance: Int] = [:]
     /// The console that is being advanced: an answer that comes at once does not begin that anew.
     var advancing: Token?
     var tenantListing = TenantListing()
+    /// Whose messages are printed.
+    var inspections: Inspections
+    /// Databases whose first session is still to be told that they are new.
+    var unannounced: Set<TenantName> = []
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
@@ -113,10 +120,11 @@ struct Router: ~Copyable {
         self.address = address
         self.socketPath = socketPath
         self.log = configuration.logger
+        self.inspections = Inspections(configuration)
         self.mailbox = Mailbox(doorbell: reactor.doorbell)
         self.reactor = reactor
         self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
-        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + Limits.consoles)
+        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + 2 * Limits.consoles)
     }
 }
 
@@ -147,6 +155,12 @@ extension Router {
         case .backend:
             guard let session = sessions.token(at: owner.slot) else { return }
             backend(session, token, completion.takeEvent())
+        case .inspectedFrontend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            inspectedFrontend(session, completion.takeEvent())
+        case .inspectedBackend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            inspectedBackend(session, token, completion.takeEvent())
         case .sessionDeadline:
             guard let session = sessions.token(at: owner.slot) else { return }
             sessionDeadlineExpired(session)
@@ -158,6 +172,8 @@ extension Router {
         case .instanceDeadline: instanceDeadlineExpired(owner.instance)
         case .administration: administration(owner.instance, token, completion.takeEvent())
         case .administrationDeadline: administrationDeadlineExpired(owner.instance)
+        case .query: query(owner.number, token, completion.takeEvent())
+        case .queryDeadline: queryDeadlineExpired(owner.number)
         case .poolDeadline: poolDeadlineExpired()
         case .housekeeping: keepHouse()
         case .signals: signalled(completion.takeEvent())

@@ -1,5 +1,6 @@
 public import Logging
 import PostgresEmbed
+import Reactor
 
 /// Everything a router can be told. Each member is one row of the options table in `README.md`, where the flag and the
 /// environment variable of the same meaning stand; the executable knows no other way in.
@@ -38,12 +39,20 @@ public struct RouterConfiguration: Sendable {
     /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
     /// data wrapper. Then it reaches this router too, and by it every other tenant: nobody is asked for a password.
     public var tenantNetwork: Bool
+    /// Which kernel interface moves the bytes.
+    public var io: IOEngine
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
     public var postgresBinDirectory: String?
     /// Whether an address that is not loopback is accepted although nobody is asked for a password.
     public var allowRemoteWithoutAuthentication: Bool
+    /// Whether every message of every session is printed to `logger`, one line each, at the level info. Passwords never
+    /// are.
+    public var inspect: Bool
+    /// Whether the lines of an inspection, whoever asked for it, show parameters, rows and COPY data as well as their
+    /// sizes.
+    public var inspectValues: Bool
     /// Signals that stop the router: the first orderly, the second in a hurry. The caller has blocked them in every
     /// thread (sigprocmask(2)); a program that handles its own signals leaves this empty and calls `stop()`.
     public var stopSignals: [Int32]
@@ -67,9 +76,12 @@ public struct RouterConfiguration: Sendable {
         settings: [PostgresSetting] = [],
         storage: Storage = .directory,
         tenantNetwork: Bool = false,
+        io: IOEngine = .auto,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
+        inspect: Bool = false,
+        inspectValues: Bool = false,
         stopSignals: [Int32] = [],
         logger: Logger = Logger(label: "routerd")
     ) {
@@ -88,9 +100,12 @@ public struct RouterConfiguration: Sendable {
         self.settings = settings
         self.storage = storage
         self.tenantNetwork = tenantNetwork
+        self.io = io
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
+        self.inspect = inspect
+        self.inspectValues = inspectValues
         self.stopSignals = stopSignals
         self.logger = logger
     }
@@ -107,8 +122,8 @@ public struct RouterConfiguration: Sendable {
     /// taken.
     var effectiveSpares: Int { autoProvision ? spares ?? min(maxInstances / 30, 3) : 0 }
 
-    /// Looks whether a router could start with these values, without touching anything: each value for itself, and
-    /// whether there is a PostgreSQL.
+    /// Looks whether a router could start with these values, without touching anything: each value for itself, whether
+    /// there is a PostgreSQL, and whether the kernel has the engine.
     ///
     /// - Throws: ``RouterError`` of the kind `configuration` that names the first impossible value, or of the kind
     ///   `environment` for what the machine lacks.
@@ -116,6 +131,11 @@ public struct RouterConfiguration: Sendable {
         try validate()
         do throws(EmbedError) {
             _ = try PostgresInstallation.find(binDirectory: postgresBinDirectory)
+        } catch {
+            throw RouterError(error)
+        }
+        do throws(ReactorError) {
+            _ = try Reactor(engine: io.engine)
         } catch {
             throw RouterError(error)
         }
@@ -192,6 +212,24 @@ public enum Confinement: String, Sendable, CaseIterable {
         case .auto: .auto
         case .require: .require
         case .off: .off
+        }
+    }
+}
+
+/// Which kernel interface moves the bytes. Clients see no difference.
+public enum IOEngine: String, Sendable, CaseIterable {
+    /// The one that measures better: epoll.
+    case auto
+    /// `epoll(7)`.
+    case epoll
+    /// `io_uring(7)`, Linux 6.1 or newer; where the kernel refuses it the router does not start.
+    case ioUring = "io_uring"
+
+    var engine: EngineKind {
+        switch self {
+        case .auto: .auto
+        case .epoll: .epoll
+        case .ioUring: .ioUring
         }
     }
 }

@@ -76,6 +76,10 @@ public struct RouterControl: ~Copyable {
     ///
     /// - Returns: false where there is no such tenant.
     public static func dropWithoutServer(_ name: String, baseDirectory: String) throws(ControlError) -> Bool {
+        // Nothing is made where a name was misspelt.
+        guard unsafe access(baseDirectory + "/.routerd", F_OK) == 0 else {
+            throw .failed("no routerd has ever served \(absolute(baseDirectory))")
+        }
         do throws(EmbedError) {
             // Takes the lock: no router begins to serve it meanwhile.
             let store = try ClusterStore(

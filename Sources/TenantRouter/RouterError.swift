@@ -28,6 +28,15 @@ public struct RouterError: Error, Sendable, CustomStringConvertible {
         self.init(.environment, parts.joined(separator: "; "))
     }
 
+    init(_ error: ReactorError) {
+        switch error {
+        case .engineUnavailable:
+            self.init(.environment, "cannot start: \(error); leave --io (ROUTERD_IO) away to serve with epoll")
+        case .system, .full, .unusableAddress:
+            self.init(.environment, "cannot start: \(error)")
+        }
+    }
+
     /// Whether the caller asked for something impossible.
     public var isUsage: Bool {
         switch kind {

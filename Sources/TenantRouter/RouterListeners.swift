@@ -34,11 +34,27 @@ public final class RouterListeners: Sendable {
         return listeners
     }
 
+    /// No address: for a router that is used from inside its program. It gets a Unix socket of its own as soon as there
+    /// is a place for it.
+    static func none() -> RouterListeners { RouterListeners(address: "", port: 0) }
+
+    /// Makes the Unix socket of a router without an address, in a directory that its user alone may enter.
+    func bindPrivateSocket(in premises: Premises) throws(RouterError) {
+        guard address.isEmpty else { return }
+        try bindSocket("\(try premises.makeSocketDirectory())/.s.PGSQL.\(Self.socketNumber)")
+    }
+
+    /// What drivers take for the port number of a Unix socket.
+    static let socketNumber = 5432
+
     /// Makes the Unix socket that the configuration asks for, if it asks for one: as the user that serves, who has to
     /// remove it again.
     public func bindSocket(_ configuration: RouterConfiguration) throws(RouterError) {
         guard let directory = configuration.socketDirectory else { return }
-        let path = "\(directory)/.s.PGSQL.\(port)"
+        try bindSocket("\(directory)/.s.PGSQL.\(port)")
+    }
+
+    private func bindSocket(_ path: String) throws(RouterError) {
         own(try Self.listen(on: .unix(path: path)))
         socket.withLock { $0 = path }
     }

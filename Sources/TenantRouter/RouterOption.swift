@@ -35,9 +35,12 @@ struct RouterOption {
             RouterOption("tenant_network", { $0.tenantNetwork ? "on" : "off" }),
             RouterOption("set", { $0.settings.map { "\($0.name)=\($0.value)" }.joined(separator: ";") }),
             RouterOption("memory", { $0.storage == .memory ? "on" : "off" }),
+            RouterOption("io", { $0.io.rawValue }),
             RouterOption("socket_dir", { $0.socketDirectory ?? "" }),
             RouterOption("postgres_bin", { $0.postgresBinDirectory ?? "" }, default: "newest found"),
             RouterOption("log_level", { "\($0.logger.logLevel)" }, default: "info"),
+            RouterOption("inspect", { $0.inspect ? "on" : "off" }),
+            RouterOption("inspect_values", { $0.inspectValues ? "on" : "off" }),
             RouterOption(
                 "allow_remote_without_authentication", { $0.allowRemoteWithoutAuthentication ? "on" : "off" }),
         ]

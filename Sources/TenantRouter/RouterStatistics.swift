@@ -53,7 +53,7 @@ extension Router {
     var statistics: RouterStatistics {
         let instances = pool.snapshot.sorted { $0.tenant.string < $1.tenant.string }.map { status($0) }
         return RouterStatistics(
-            port: port, activeConnections: sessions.count - consoleCount,
+            port: port, activeConnections: sessions.count - consoles.values.reduce(0, +),
             pool: .init(
                 totalInstances: pool.instanceCount, maxInstances: limits.maxInstances,
                 maxConnections: limits.maxConnections, spares: spareCount, instances: instances),

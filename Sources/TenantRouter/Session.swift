@@ -127,6 +127,8 @@ struct SessionLabel {
     var application = ""
     /// On the reactor's clock.
     var connectedAt = Duration.zero
+    /// From the startup packet until it is served, refused or gone; on the reactor's clock.
+    var waitsSince: Duration?
 }
 
 // MARK: - The frontend's facts

@@ -1,3 +1,11 @@
+/// A row of an answer.
+public struct AnswerRow: Sendable, Equatable {
+    /// The names of its columns, which need not differ.
+    public let columns: [String]
+    /// As many values, as text; nil is a null.
+    public let values: [String?]
+}
+
 /// The router's own SQL on a connection of its own: connect, run statements by the simple protocol, gather what comes,
 /// terminate.
 ///
@@ -8,8 +16,8 @@ public struct AdminExchange: Sendable {
     public enum Action: Sendable, Equatable {
         /// Write these bytes.
         case send([UInt8])
-        /// All statements were executed; the rows of all of them, a null as nil. Close the connection.
-        case finished([[String?]])
+        /// All statements were executed; the rows of all of them. Close the connection.
+        case finished([AnswerRow])
         /// They were not, or nobody knows. Close the connection.
         case failed(ErrorMessage)
     }
@@ -27,7 +35,9 @@ public struct AdminExchange: Sendable {
 
     /// Gathered while querying; beside the state, or every row would copy the rows before it.
     private struct Answer {
-        var rows: [[String?]] = []
+        var rows: [AnswerRow] = []
+        /// Of the statement that is answered.
+        var columns: [String] = []
         var byteCount = 0
         var error: ErrorMessage?
     }
@@ -39,10 +49,12 @@ public struct AdminExchange: Sendable {
     private var state = State.authenticating
     private var answer = Answer()
 
-    /// An exchange that will run `statement`, which may be several, as one implicit transaction.
+    /// An exchange that will run `statement`, which may be several, as one implicit transaction. Whatever the database's
+    /// own settings are, text comes as UTF-8.
     public init(user: String, database: String, statement: String) {
         self.opening = Frontend.startupMessage(
-            user: user, database: database, parameters: [("application_name", "routerd")])
+            user: user, database: database,
+            parameters: [("application_name", "routerd"), ("client_encoding", "UTF8")])
         self.statement = statement
     }
 
@@ -116,7 +128,8 @@ public struct AdminExchange: Sendable {
 
     private mutating func queryAnswerReceived(_ frame: Frame) -> [Action] {
         switch frame.tag {
-        case Backend.Tag.rowDescription, Backend.Tag.commandComplete, Backend.Tag.emptyQueryResponse: return []
+        case Backend.Tag.commandComplete, Backend.Tag.emptyQueryResponse: return []
+        case Backend.Tag.rowDescription: return columnsReceived(frame)
         case Backend.Tag.dataRow: return rowReceived(frame)
         case Backend.Tag.readyForQuery:
             state = .done
@@ -125,17 +138,27 @@ public struct AdminExchange: Sendable {
         }
     }
 
+    private mutating func columnsReceived(_ frame: Frame) -> [Action] {
+        guard let names = Backend.columnNames(parsing: frame.body) else { return unexpected(frame) }
+        answer.columns = names
+        return count(frame)
+    }
+
     private mutating func rowReceived(_ frame: Frame) -> [Action] {
-        guard let row = Backend.values(parsing: frame.body) else { return unexpected(frame) }
-        answer.byteCount += frame.bytes.count
-        guard answer.byteCount <= Self.answerLimit else {
-            return fail(
-                ErrorMessage(
-                    .programLimitExceeded, "the instance's answer is too long",
-                    detail: "The router reads at most \(Self.answerLimit) bytes of rows."))
+        guard let values = Backend.values(parsing: frame.body), values.count == answer.columns.count else {
+            return unexpected(frame)
         }
-        answer.rows.append(row)
-        return []
+        answer.rows.append(AnswerRow(columns: answer.columns, values: values))
+        return count(frame)
+    }
+
+    private mutating func count(_ frame: Frame) -> [Action] {
+        answer.byteCount += frame.bytes.count
+        guard answer.byteCount > Self.answerLimit else { return [] }
+        return fail(
+            ErrorMessage(
+                .programLimitExceeded, "the instance's answer is too long",
+                detail: "The router reads at most \(Self.answerLimit) bytes of rows."))
     }
 
     /// An error while a statement runs is followed by ReadyForQuery; before that, and when it is fatal, by the end.

@@ -74,6 +74,8 @@ extension SQLState {
     public static let programLimitExceeded = SQLState(literal: "54000")
     /// `55000` object_not_in_prerequisite_state
     public static let objectNotInPrerequisiteState = SQLState(literal: "55000")
+    /// `57014` query_canceled
+    public static let queryCanceled = SQLState(literal: "57014")
     /// `57P01` admin_shutdown
     public static let adminShutdown = SQLState(literal: "57P01")
     /// `57P03` cannot_connect_now

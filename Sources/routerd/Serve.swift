@@ -62,8 +62,12 @@ struct Serve: ParsableCommand {
 
     @Flag(help: "Keep everything in memory and nothing afterwards: fast, for tests. Not with --dir.")
     var memory = false
+
     @Flag(help: "Let confined tenants connect out over TCP, as subscriptions do (default: off).")
     var tenantNetwork = false
+
+    @Option(help: "What moves the bytes: auto, epoll or io_uring (default: auto).")
+    var io: IOEngine?
 
     @Option(help: ArgumentHelp("Directory with PostgreSQL's programs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
@@ -76,6 +80,12 @@ struct Serve: ParsableCommand {
 
     @Option(help: "text or json (default: text).")
     var logFormat: LogFormat?
+
+    @Flag(help: "Print a line for each message of every session to the log, without values (default: off).")
+    var inspect = false
+
+    @Flag(help: "Where messages are printed, print parameters, rows and COPY data too; never passwords.")
+    var inspectValues = false
 
     @Flag(help: "Listen on an address that is not loopback although nobody is asked for a password.")
     var allowRemoteWithoutAuthentication = false
@@ -134,9 +144,15 @@ struct Serve: ParsableCommand {
                 tenantNetwork ? .on : nil, "ROUTERD_TENANT_NETWORK", default: Switch.off
             )
             .isOn,
+            io: try Environment.value(io, "ROUTERD_IO", default: .auto),
             socketDirectory: try Environment.value(socketDir, "ROUTERD_SOCKET_DIR"),
             postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
             allowRemoteWithoutAuthentication: allowRemote.isOn,
+            inspect: try Environment.value(inspect ? .on : nil, "ROUTERD_INSPECT", default: Switch.off).isOn,
+            inspectValues: try Environment.value(
+                inspectValues ? .on : nil, "ROUTERD_INSPECT_VALUES", default: Switch.off
+            )
+            .isOn,
             stopSignals: Self.stopSignals,
             logger: .lines(level: level, format: format))
     }
@@ -236,3 +252,4 @@ extension PostgresSetting: ExpressibleByArgument {
         self.init(name: String(argument[..<sign]), value: String(argument[argument.index(after: sign)...]))
     }
 }
+extension IOEngine: ExpressibleByArgument {}

@@ -80,7 +80,7 @@ struct ServiceManager: Sendable {
         let bytes = Array(text.utf8)
         let sent = unsafe withUnsafePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-                unsafe sendto(socket, bytes, bytes.count, CInt(MSG_NOSIGNAL), raw, length)
+                unsafe sendto(socket, bytes, bytes.count, 0, raw, length)
             }
         }
         if sent < 0 { Console.complain("the service manager cannot be told anything: \(Privileges.reason(errno))") }

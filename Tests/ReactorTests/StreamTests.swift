@@ -58,6 +58,26 @@ extension ReactorTests {
             }
         }
 
+        /// Somebody begins to read along in the middle of a tick: nothing that is told from then on bears the old name,
+        /// and nothing is told twice or lost.
+        @Test(arguments: Engines.available) func aSourceIsHandedOver(_ engine: EngineKind) throws {
+            let rig = try Rig(engine)
+            let (ours, theirs) = try Peer.pair()
+            let token = try rig.adopt(ours, owner: 1)
+            rig.reactor.receive(token)
+            Peer.send([1], to: theirs)
+            try rig.run { $0.bytes(of: 1) == [1] }
+            Peer.send([2], to: theirs)
+            rig.reactor.hand(token, to: 2)
+            rig.reactor.send(copying: [3], to: token)
+            try rig.run { $0.bytes(of: 2) == [2] && $0.seen(by: 2).contains(.sent) }
+            rig.reactor.close(token)
+            try rig.run { $0.seen(by: 2).last == .closed }
+            #expect(rig.seen(by: 1) == [.received([1])])
+            rig.reactor.hand(token, to: 3)
+            close(theirs)
+        }
+
         /// The end came together with bytes while the source was disarmed: both are remembered.
         @Test(arguments: Engines.available) func anEndThatCameWhileDisarmedIsRemembered(_ engine: EngineKind) throws {
             let rig = try Rig(engine)

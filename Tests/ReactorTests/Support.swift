@@ -5,13 +5,15 @@ import Testing
 
 /// The engines that this machine and this build can run: every story is told on each.
 enum Engines {
-    static let available: [EngineKind] = EngineKind.allCases.filter { kind in
-        if kind == .auto { return false }
-        do {
+    static let available: [EngineKind] = EngineKind.allCases.filter { $0 != .auto && refusal(of: $0) == nil }
+
+    /// Why an engine cannot run here.
+    static func refusal(of kind: EngineKind) -> ReactorError? {
+        do throws(ReactorError) {
             _ = try Reactor(engine: kind)
-            return true
+            return nil
         } catch {
-            return false
+            return error
         }
     }
 }

@@ -25,7 +25,7 @@ import WireProtocol
             switch command {
             case .show(.version): .success(.rows([[.text("1")]]))
             case .show: .success(.rows([]))
-            case .drop, .hibernate, .wake, .killClient, .shutdown, .formality: .success(.done)
+            case .drop, .hibernate, .wake, .inspect, .killClient, .shutdown, .formality: .success(.done)
             }
         }
 
@@ -97,6 +97,8 @@ import WireProtocol
         ("SHOW STATS", "E(0A000)Z"), ("SELECT 1", "E(0A000)Z"), ("SET max_clients = 5", "E(0A000)Z"),
         ("DROP", "E(42601)Z"), ("DROP a b", "E(42601)Z"), ("DROP template0", "E(55000)Z"),
         ("DROP routerd", "E(42939)Z"), ("KILL_CLIENT x", "E(42601)Z"), ("DROP \"a", "E(42601)Z"),
+        ("INSPECT a ON", "CZ"), ("inspect a off", "CZ"), ("INSPECT a", "E(42601)Z"), ("INSPECT ON", "E(42601)Z"),
+        ("INSPECT a b ON", "E(42601)Z"), ("INSPECT a \"ON\"", "E(42601)Z"), ("INSPECT", "E(42601)Z"),
         ("/* no end", "E(42601)Z"), ("SHUTDOWN NOW", "E(42601)Z"), ("\"SHOW\" VERSION", "E(42601)Z"),
     ])
     func aQuery(_ text: String, _ reply: String) {
@@ -112,6 +114,15 @@ import WireProtocol
     ])
     func aNameIsTakenAsItIsWritten(_ text: String, _ name: String) throws {
         #expect(try ConsoleCommand.parse(text) == [.drop(try TenantName(name))])
+    }
+
+    @Test func anInspectionIsSwitched() throws {
+        let parsed = try ConsoleCommand.parse("INSPECT database a ON; INSPECT \"on\" OFF; INSPECT tenant on")
+        #expect(
+            parsed == [
+                .inspect(try TenantName("a"), isOn: true), .inspect(try TenantName("on"), isOn: false),
+                .inspect(try TenantName("tenant"), isOn: true),
+            ])
     }
 
     @Test func theExtendedProtocol() {

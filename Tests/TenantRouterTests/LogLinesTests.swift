@@ -85,6 +85,30 @@ import Testing
         #expect(handler.line(of: event, at: "t") == "t info m session=1 tenant=b\n")
     }
 
+    @Test func coloursAreForTerminals() {
+        let event = LogEvent(
+            level: .warning, message: "m", metadata: ["tenant": "\u{1b}[2J"], source: nil, file: "", function: "",
+            line: 0)
+        #expect(
+            LineLogHandler(format: .text, style: .coloured).line(of: event, at: "t")
+                == "\u{1b}[2mt\u{1b}[0m \u{1b}[33mwarn\u{1b}[0m m \u{1b}[2mtenant=\u{1b}[0m\"\\u001b[2J\"\n")
+        #expect(
+            LineLogHandler(format: .json, style: .coloured).line(of: event, at: "t")
+                == LineLogHandler(format: .json).line(of: event, at: "t"), "programs get none")
+    }
+
+    @Test func anInspectionReadsFromTheLeft() {
+        let event = LogEvent(
+            level: .info, message: "→ Sync, 5 bytes",
+            metadata: ["session": "7", "tenant": "a b", "user": "u", "address": "::1"], source: Inspections.source,
+            file: "", function: "", line: 0)
+        #expect(LineLogHandler(format: .text).line(of: event, at: "t") == "t inspect 7 \"a b\" → Sync, 5 bytes\n")
+        #expect(
+            LineLogHandler(format: .json).line(of: event, at: "t")
+                == #"{"time":"t","level":"info","message":"→ Sync, 5 bytes","address":"::1","session":"7","#
+                + #""tenant":"a b","user":"u"}"# + "\n")
+    }
+
     @Test func levelsAreTheOptions() {
         #expect(LogLevel.allCases.map(\.rawValue) == ["error", "warn", "info", "debug"])
         #expect(LogLevel.allCases.map(\.level) == [.error, .warning, .info, .debug])

@@ -15,6 +15,14 @@ private func row(_ values: [UInt8]...) -> [UInt8] {
     frame("D", [0, UInt8(values.count)] + values.flatMap { bigEndian(UInt32($0.count)) + $0 })
 }
 
+/// RowDescription of so many columns, `a`, `b` and so on.
+private func description(_ count: UInt8) -> [UInt8] {
+    let rest = [UInt8](repeating: 0, count: 18)
+    var body: [UInt8] = [0, count]
+    for column in 0..<count { body += [0x61 + column % 26, 0] + rest }
+    return frame("T", body)
+}
+
 private func outcome(of chunks: [[UInt8]], ends: Bool = false) -> [AdminExchange.Action] {
     var exchange = AdminExchange(user: "routerd", database: "template1", statement: "SELECT 1")
     var actions: [AdminExchange.Action] = []
@@ -36,12 +44,19 @@ private let leaves = AdminExchange.Action.send(Frontend.terminate)
             return
         }
         #expect(packet.user == "routerd" && packet.database == "template1" && packet["application_name"] == "routerd")
+        #expect(packet["client_encoding"] == "UTF8", "whatever the database's default is")
     }
 
     @Test func recordedAnswersAreGathered() {
         var chance = Chance()
         let expected: [([UInt8], AdminExchange.Action)] = [
-            (Transcript.twoQueries, .finished([["1", nil, "é", ""], ["2"]])),
+            (
+                Transcript.twoQueries,
+                .finished([
+                    AnswerRow(columns: .init(repeating: "?column?", count: 4), values: ["1", nil, "é", ""]),
+                    AnswerRow(columns: ["?column?"], values: ["2"]),
+                ])
+            ),
             (
                 Transcript.failingQuery,
                 .failed(ErrorMessage(severity: .error, SQLState("22012") ?? .internalError, "division by zero"))
@@ -60,7 +75,7 @@ private let leaves = AdminExchange.Action.send(Frontend.terminate)
     /// Every state meets every kind of message.
     @Test func everyCell() {
         let states: [(name: String, before: [UInt8], said: [AdminExchange.Action])] = [
-            ("authenticating", [], []), ("starting up", ok, []), ("querying", begun, [asks]),
+            ("authenticating", [], []), ("starting up", ok, []), ("querying", begun + description(1), [asks]),
         ]
         let violation = { (tag: Unicode.Scalar) in
             [leaves, .failed(ErrorMessage(.protocolViolation, "unexpected message \"\(tag)\" from the instance"))]
@@ -88,7 +103,9 @@ private let leaves = AdminExchange.Action.send(Frontend.terminate)
             ("error", error(.error).errorResponse(), [plain, plain, []]),
             ("unreadable error", frame("E", [1]), .init(repeating: [leaves, .failed(unreadable)], count: 3)),
             ("RowDescription", frame("T", [0, 0]), [violation("T"), violation("T"), []]),
+            ("half a RowDescription", frame("T", [0, 1, 0x61, 0]), [violation("T"), violation("T"), violation("T")]),
             ("DataRow", row([0x31]), [violation("D"), violation("D"), []]),
+            ("a row of other columns", row([0x31], [0x32]), [violation("D"), violation("D"), violation("D")]),
             ("CommandComplete", frame("C", [0]), [violation("C"), violation("C"), []]),
             ("EmptyQueryResponse", frame("I"), [violation("I"), violation("I"), []]),
             ("CopyInResponse", frame("G", [0, 0, 0]), [violation("G"), violation("G"), violation("G")]),
@@ -116,19 +133,25 @@ private let leaves = AdminExchange.Action.send(Frontend.terminate)
     @Test(
         arguments: [[0], [0, 2, 0, 0, 0, 0], [0, 1, 0, 0, 0, 2, 1], [0, 1, 0x80, 0, 0, 0], [0, 0, 7]] as [[UInt8]])
     func aMutilatedRowFails(body: [UInt8]) {
-        #expect(outcome(of: [begun + frame("D", body)]).count == 3)
+        #expect(outcome(of: [begun + description(1) + frame("D", body)]).count == 3)
     }
 
     /// The instance is the tenant's: what it answers must not cost the router its memory.
     @Test func theAnswerIsBounded() {
         let big = row(.init(repeating: 0x78, count: 300_000))
-        let actions = outcome(of: [begun, big, big, big, big, idle])
-        #expect(actions.count == 3)
-        guard case .failed(let error) = actions.last else {
-            Issue.record("not bounded")
-            return
+        let answers = [
+            [begun, description(1), big, big, big, big, idle],
+            [begun] + .init(repeating: description(250), count: 1 << 20 / 5000 + 1) + [idle],
+        ]
+        for chunks in answers {
+            let actions = outcome(of: chunks)
+            #expect(actions.count == 3)
+            guard case .failed(let error) = actions.last else {
+                Issue.record("not bounded")
+                return
+            }
+            #expect(error.sqlState == .programLimitExceeded)
         }
-        #expect(error.sqlState == .programLimitExceeded)
     }
 
     @Test func hostileInputNeverTraps() {

@@ -6,9 +6,11 @@ A weapon is a function of the chaos that does its harm (or begins it, see `later
 other harm passes other weapons."""
 
 import collections
+import concurrent.futures
 import contextlib
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -16,16 +18,37 @@ import time
 import psycopg
 
 import processes
+from console import control
+from descriptors import limit_descriptors
 
 # What a client may be told meanwhile; without a code, the connection broke in the middle as PostgreSQL's own does.
 EXCUSES = (None, "57P01", "57P02", "57P03")
+# What a client that is not let in is told, by code: libpq keeps the code of a refusal to itself.
+REFUSALS = {
+    "57P01": ("terminating connection",),
+    "57P03": ("the database system is", "cannot be started", "does not answer"),
+    "53000": ("Too many open files",),
+    "53100": ("No space left on device",),
+    "53300": ("cannot open another connection",),
+}
 # The longest that any one statement or connect may take, whatever is done to whom.
 PATIENCE = 40
 
 
+def is_excused(error, excuses):
+    text = str(error)
+    if error.sqlstate is None and "FATAL:" in text:
+        return any(phrase in text for code in excuses for phrase in REFUSALS.get(code, ()))
+    return error.sqlstate in excuses
+
+
 class Chaos:
-    def __init__(self, router, weapons, seed, tenants=4, writers=2, excuses=EXCUSES, pause=(0.05, 1.0)):
+    """`transactions` is how many a writer does in one session: a few, and its instance is idle now and then."""
+
+    def __init__(self, router, weapons, seed, tenants=4, writers=2, excuses=EXCUSES, pause=(0.05, 1.0),
+                 transactions=None):
         self.router = router
+        self.transactions = transactions
         self.weapons = list(weapons)
         self.seed = seed
         self.chance = random.Random(seed)
@@ -34,16 +57,15 @@ class Chaos:
         self.done = collections.Counter()
         self.over = threading.Event()
         self.writers = [Writer(self, tenant, number) for tenant in self.tenants for number in range(writers)]
+        self.passing = {}
+        self.beside = []
         self._pause = pause
         self._later = []
 
     def run(self, seconds):
         """Harm for so long, then rest, then the reckoning."""
-        for tenant in self.tenants:
-            with self.router.connect(tenant) as connection:
-                connection.execute("CREATE TABLE written (writer int, n bigint, PRIMARY KEY (writer, n))")
-                connection.execute("CREATE TABLE counted AS SELECT w AS writer, 0::bigint AS n FROM "
-                                   "generate_series(0, 99) w")
+        with concurrent.futures.ThreadPoolExecutor(8) as makers:
+            list(makers.map(self._make, self.tenants))
         for writer in self.writers:
             writer.start()
         try:
@@ -56,6 +78,12 @@ class Chaos:
         finally:
             self.settle()
         self.reckon()
+
+    def _make(self, tenant):
+        with self.router.connect(tenant) as connection:
+            connection.execute("CREATE TABLE written (writer int, n bigint, PRIMARY KEY (writer, n))")
+            connection.execute("CREATE TABLE counted AS SELECT w AS writer, 0::bigint AS n FROM "
+                               "generate_series(0, 99) w")
 
     def rest(self, seconds):
         """Waits, and does what was put off until a time that comes meanwhile."""
@@ -72,29 +100,35 @@ class Chaos:
         """Puts an action off: how a weapon ends its harm."""
         self._later.append((time.monotonic() + seconds, action))
 
+    def end_harm(self):
+        """Does at once what was put off."""
+        while self._later:
+            self._later.pop(0)[1]()
+
     def settle(self):
         """Ends every harm under way and lets the clients come to an end."""
-        for _, action in self._later:
-            action()
-        self._later.clear()
+        self.end_harm()
         # Everybody gets through once more.
         counts = [writer.acknowledged for writer in self.writers]
         resumed = lambda: all(w.acknowledged > c for w, c in zip(self.writers, counts, strict=True))
         self.recovered = processes.eventually(resumed, PATIENCE)
         self.over.set()
-        for writer in self.writers:
-            writer.join(PATIENCE)
+        for client in [*self.writers, *self.beside]:
+            client.join(PATIENCE)
 
     def reckon(self):
         about = f"seed {self.seed}: {dict(self.done)}"
-        assert not any(writer.is_alive() for writer in self.writers), f"{about}: a client hangs"
-        faults = [writer.fault for writer in self.writers if writer.fault]
+        clients = [*self.writers, *self.beside]
+        assert not any(client.is_alive() for client in clients), f"{about}: a client hangs"
+        faults = [client.fault for client in clients if client.fault]
         assert not faults, f"{about}: {faults}"
         assert self.recovered, f"{about}: a client gets through no more"
         slowest = max(writer.slowest for writer in self.writers)
         assert slowest < PATIENCE, f"{about}: a client waited {slowest:.1f} s"
-        for tenant in self.tenants:
-            self._reckon(tenant, about)
+        with concurrent.futures.ThreadPoolExecutor(4) as reckoners:
+            list(reckoners.map(lambda tenant: self._reckon(tenant, about), self.tenants))
+        for tenant in self.passing.values():
+            tenant.reckon(self.router, about)
         rows = sum(writer.acknowledged for writer in self.writers)
         print(f"{about}; {rows} transactions acknowledged, none lost, the slowest {slowest:.1f} s")
 
@@ -151,18 +185,19 @@ class Writer(threading.Thread):
             began = time.monotonic()
             try:
                 with self.chaos.router.connect(self.tenant, connect_timeout=PATIENCE) as connection:
-                    while not self.chaos.over.is_set():
+                    last = n + self.chaos.transactions if self.chaos.transactions else None
+                    while not self.chaos.over.is_set() and n != last:
                         self.slowest = max(self.slowest, time.monotonic() - began)
                         began = time.monotonic()
                         n += 1
                         self._transaction(connection, n)
                         self.numbers.add(n)
             except psycopg.Error as error:
-                if error.sqlstate not in self.chaos.excuses:
+                if not is_excused(error, self.chaos.excuses):
                     self.fault = f"{self.tenant}: {error.sqlstate} {error}"
                     return
                 self.slowest = max(self.slowest, time.monotonic() - began)
-                time.sleep(0.01)
+            time.sleep(0.01 if self.chaos.transactions is None else 0.1)
 
     def _transaction(self, connection, n):
         with connection.transaction():
@@ -170,7 +205,94 @@ class Writer(threading.Thread):
             connection.execute("UPDATE counted SET n = n + 1 WHERE writer = %s", (self.number,))
 
 
+class Passing:
+    """A tenant that comes while everything dies, and may go again: whole or absent, and for good."""
+
+    def __init__(self, name):
+        self.name = name
+        self.row = None  # what its client was told is written
+        self.dropped = False  # told so
+        self.may_be_gone = False
+
+    def make(self, router):
+        with router.connect(self.name, connect_timeout=PATIENCE) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+            self.row = 42
+
+    def drop(self, router):
+        with control(router) as console:
+            console.execute(f'DROP "{self.name}"')
+            self.dropped = True
+
+    def reckon(self, router, about):
+        exists = (router.directory / self.name).exists()
+        if self.dropped:
+            assert not exists, f"{about}: {self.name} was dropped and is there"
+        elif exists:
+            with router.connect(self.name) as connection:
+                (table,) = connection.execute("SELECT to_regclass('kept') IS NOT NULL").fetchone()
+                assert table or self.row is None, f"{about}: {self.name} lost its table"
+        else:
+            assert self.row is None or self.may_be_gone, f"{about}: {self.name} is gone"
+
+
+class Deed(threading.Thread):
+    """What is done once, beside everything else: whatever hangs meanwhile, the harm goes on."""
+
+    def __init__(self, chaos, deed):
+        super().__init__(daemon=True)
+        self.chaos, self.deed = chaos, deed
+        self.fault = None
+        chaos.beside.append(self)
+        self.start()
+
+    def run(self):
+        try:
+            self.deed(self.chaos.router)
+        except psycopg.Error as error:
+            if not is_excused(error, self.chaos.excuses):
+                self.fault = f"{error.sqlstate} {error}"
+        except FileNotFoundError:
+            pass  # the socket of a router that is not there yet
+
+
 # Weapons
+
+
+def make_a_tenant(chaos):
+    """From a spare where there is one."""
+    tenant = Passing(f"passing_{len(chaos.passing)}")
+    chaos.passing[tenant.name] = tenant
+    return bool(Deed(chaos, tenant.make))
+
+
+def drop_a_tenant(chaos):
+    here = [tenant for tenant in chaos.passing.values() if tenant.row and not tenant.may_be_gone]
+    if not here:
+        return False
+    tenant = chaos.chance.choice(here)
+    tenant.may_be_gone = True
+    return bool(Deed(chaos, tenant.drop))
+
+
+def fill_the_disk(chaos):
+    """To the last block, for a while. The test has given the base directory a file system of its own."""
+    filler = chaos.router.directory / ".filler"
+    if filler.exists():
+        return False
+    with contextlib.suppress(OSError), open(filler, "wb") as file:
+        room = shutil.disk_usage(chaos.router.directory).free
+        os.posix_fallocate(file.fileno(), 0, room)
+    chaos.later(chaos.chance.uniform(0.2, 1.0), lambda: filler.unlink(missing_ok=True))
+    return True
+
+
+def take_the_descriptors(chaos):
+    """What the router has open it keeps, and gets no more for a while."""
+    router = chaos.router
+    limit_descriptors(router.pid, len(os.listdir(f"/proc/{router.pid}/fd")) + 1)
+    chaos.later(chaos.chance.uniform(0.1, 0.8), lambda: limit_descriptors(router.pid, 4096))
+    return True
 
 
 def kill_a_postmaster(chaos):
@@ -204,13 +326,17 @@ def kill_the_router(chaos):
 
 
 def restart_the_router(chaos):
-    """In order, under load. One that hangs could not hear that it is to stop."""
+    """In order, under load. One that hangs could not hear that it is to stop; a postmaster that hangs is waited for,
+    which takes a while, and is rarely worth it."""
     _signal(chaos.router.pid, signal.SIGCONT)
+    if chaos.chance.random() < 0.8:
+        chaos.end_harm()
     chaos.router.stop(within=30)
     chaos.router.start(port=chaos.router.port)
     return True
 
 
+COMING_AND_GOING = (make_a_tenant, make_a_tenant, drop_a_tenant)
 EVERY_KILL = (kill_a_postmaster, kill_a_child, hang_a_postmaster, hang_a_child, hang_the_router, kill_the_router,
               restart_the_router)
 

@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +37,7 @@ struct control {
     int64_t count; // of the calls named, since the test has named them
     int64_t fired;
     uint64_t calls; // one bit each
-    int32_t error;  // 0: the call is done for one byte only
+    int32_t error;  // 0: the call is done for one byte only; below: the program is killed instead of the call
     int32_t last;   // which call failed last
 };
 
@@ -59,6 +61,7 @@ static int fails(enum call call) {
     if (number < nth || number - nth >= __atomic_load_n(&c->times, __ATOMIC_ACQUIRE)) return 0;
     __atomic_add_fetch(&c->fired, 1, __ATOMIC_ACQ_REL);
     __atomic_store_n(&c->last, call, __ATOMIC_RELEASE);
+    if (c->error < 0) raise(SIGKILL);
     errno = c->error;
     return 1;
 }
@@ -149,6 +152,8 @@ PLAIN(MKDIR, int, mkdir, (const char *path, mode_t mode), path, mode)
 PLAIN(MKDIR, int, mkdirat, (int d, const char *path, mode_t mode), d, path, mode)
 PLAIN(RENAME, int, renameat, (int d, const char *from, int e, const char *to), d, from, e, to)
 PLAIN(RENAME, int, renameat2, (int d, const char *from, int e, const char *to, unsigned flags), d, from, e, to, flags)
+PLAIN(RENAME, int, rename, (const char *from, const char *to), from, to)
+PLAIN(UNLINK, int, unlink, (const char *path), path)
 PLAIN(UNLINK, int, unlinkat, (int d, const char *path, int flags), d, path, flags)
 PLAIN(SYNC, int, fsync, (int d), d)
 PLAIN(SYNC, int, syncfs, (int d), d)

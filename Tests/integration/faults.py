@@ -22,6 +22,8 @@ CALLS = (
 LAYOUT = struct.Struct("=qqqqQii")
 ALWAYS = 1 << 60
 ONE_BYTE = 0
+# In place of an error's number: the program is killed where the call would begin.
+DEATH = -1
 
 
 class FailNth:

@@ -151,6 +151,11 @@ class Router:
         return self._kept + "".join(Path(path).read_text(errors="replace") for path in self._logs)
 
     @property
+    def latest_log(self):
+        """Since its last start."""
+        return self._logs[-1].read_text(errors="replace") if self._logs else ""
+
+    @property
     def pid(self):
         return self.process.pid
 
@@ -238,8 +243,9 @@ class Router:
 
 
 def clean_environment():
-    """Without variables that would configure routerd or libpq."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ROUTERD_", "PG"))}
+    """Without variables that would configure routerd or libpq, but with the engine that a whole run is about."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTERD_", "PG"))}
+    return clean | ({"ROUTERD_IO": os.environ["ROUTERD_TEST_IO"]} if "ROUTERD_TEST_IO" in os.environ else {})
 
 
 def command(*arguments, environment=None, timeout=20, cwd="/"):

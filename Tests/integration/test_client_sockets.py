@@ -56,7 +56,7 @@ def test_a_client_that_was_refused_and_stays_is_let_go(router):
         [error] = connection.startup("routerd", "tenant").errors
         assert error.sqlstate == "28000"
     # They read it in peace: closing at once could reset the connection under the message.
-    assert descriptors() >= before + 20
+    assert descriptors() >= before + 10
     began = time.monotonic()
     assert processes.eventually(lambda: descriptors() <= before, 6), f"{descriptors() - before} more descriptors"
     assert time.monotonic() - began > 1

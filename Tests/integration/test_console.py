@@ -16,11 +16,12 @@ import pytest
 
 import processes
 import wire
+from console import control, private, token
 from router import IS_ROOT, Router, command, postgres_program, temporary_directory
 
 TOPICS = ["HELP", "VERSION", "ROUTER", "TENANTS", "INSTANCES", "CLIENTS", "SERVERS", "QUEUE", "POOLS", "DATABASES",
           "USERS", "LISTS", "CONFIG", "STATE"]
-CHANGES = ["DROP nobody", "HIBERNATE nobody", "WAKE nobody", "KILL_CLIENT 999999", "SHUTDOWN"]
+CHANGES = ["DROP nobody", "HIBERNATE nobody", "WAKE nobody", "INSPECT nobody ON", "KILL_CLIENT 999999", "SHUTDOWN"]
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +47,6 @@ def shared(router):
         left = router.discard()
         router.remove_logs()
     assert not left
-
-
-def private(router):
-    return router.directory / ".routerd"
-
-
-def token(router):
-    return (private(router) / "token").read_text().strip()
-
-
-def control(router, **more):
-    """On the control socket, as one who may."""
-    options = {"host": str(private(router)), "port": 5432, "dbname": "routerd", "user": "admin",
-               "password": token(router), "autocommit": True, **more}
-    return psycopg.connect(**options)
 
 
 def looking(router, **more):

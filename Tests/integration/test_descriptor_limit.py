@@ -10,7 +10,8 @@ import pytest
 
 import processes
 import wire
-from router import BINARY, IS_ROOT, RUN_AS, clean_environment, free_port, temporary_directory
+from descriptors import limit_descriptors
+from router import BINARY, clean_environment, free_port, temporary_directory
 
 HOSTILE = 5_000
 
@@ -19,12 +20,6 @@ def processor_seconds(pid):
     """User and system time so far (proc(5), stat, fields 14 and 15)."""
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def limit_descriptors(pid, limit):
-    """The soft limit of a running process, set by its own user."""
-    become = ["runuser", "-u", RUN_AS, "--"] if IS_ROOT else []
-    subprocess.run([*become, "prlimit", "--pid", str(pid), f"--nofile={limit}:"], check=True)
 
 
 def test_too_few_to_begin_with():

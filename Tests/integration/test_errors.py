@@ -56,7 +56,6 @@ def check(error, sqlstate, text, detail, hint, severity="FATAL"):
 NAMES = {
     "too long": (b"x" * 64, "22023", "64 bytes", "", "1 to 63 bytes of UTF-8"),
     "no UTF-8": (b"caf\xe9", "22023", "not valid UTF-8", "", ""),
-    "reserved": (b"pgbouncer", "42939", '"pgbouncer"', "", "choose another"),
     "template0": (b"template0", "55000", 'database "template0" is not currently accepting connections', "", ""),
 }
 

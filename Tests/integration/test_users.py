@@ -1,6 +1,8 @@
 """Without authentication any user name is accepted, and is a role once it has connected."""
 
 import asyncio
+import os
+import time
 
 import pytest
 
@@ -73,3 +75,21 @@ def test_a_prefix_postgresql_reserves(router, name):
     with router.wire() as connection:
         (error,) = connection.startup("pg_newcomer", name).errors
     assert error.severity == "FATAL"
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not os.environ.get("ROUTERD_SOAK"), reason="takes ten seconds, the deadline of a statement")
+def test_roles_that_cannot_be_made_do_not_wait_for_each_other(router, name):
+    """One connection is kept for the router's statements: on an instance that hung, the third new user was told after
+    thirty seconds what the first one was told after ten."""
+    with router.connect(name, "admin") as connection, connection.transaction():
+        # New users are still looked up, and cannot be written.
+        connection.execute("LOCK TABLE pg_catalog.pg_authid IN SHARE MODE")
+        clients = [router.wire() for _ in range(3)]
+        begun = time.monotonic()
+        for number, client in enumerate(clients):
+            client.send(wire.startup_packet(f"new_{number}", name))
+        for client in clients:
+            with client:
+                assert client.until_ready().errors
+        assert 8 < time.monotonic() - begun < 15

@@ -32,7 +32,7 @@ enum confine_calls {
     CONFINE_CALLS_ALL = 0,
     // No connect, no sockets but Unix ones, no settings of other processes (limits, priority, processors), no io_uring.
     CONFINE_CALLS_LOCAL,
-    // As above, but IP sockets, and connect: to Unix sockets too, because the filter does not see where to.
+    // As above, but IP sockets, and connect with an address as long as an IP address.
     CONFINE_CALLS_NETWORK,
 };
 
