@@ -185,7 +185,10 @@ def test_the_package_in_a_clean_debian(tmp_path):
 def check_package(root):
     """Installs, serves, upgrades, removes and purges the package below `root`, where no systemd runs."""
     (package,) = (root / "packages").glob("*.deb")
-    inside = ["chroot", root, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"]
+    inside = [
+        "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
+        'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"', root, "env", "-i",
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"]
     run(*inside, "dpkg", "-i", f"/packages/{package.name}")
     port = free_port()
     script = f"""
