@@ -38,6 +38,11 @@ int files_pidfd_send_signal(int pidfd, int signal) {
     return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
 }
 
+long files_system_type(const char *path) {
+    struct statfs status;
+    return statfs(path, &status) == 0 ? (long)(unsigned int)status.f_type : -1;
+}
+
 int files_is_in_memory(const char *path) {
     struct statfs status;
     if (statfs(path, &status) != 0) return -1;

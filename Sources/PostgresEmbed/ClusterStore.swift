@@ -29,7 +29,9 @@ public final class ClusterStore: Sendable {
     public let findings: [String]
 
     let durability: Durability
-    private let settings: Settings
+    private let options: ClusterStoreOptions
+    /// For instances that boot from now on.
+    private let settings: Mutex<Settings>
     private let rules: ConfinementRules?
     private let template: TemplateCluster
     let runtimeDirectory: RuntimeDirectory
@@ -53,10 +55,12 @@ public final class ClusterStore: Sendable {
     public init(installation: PostgresInstallation, options: ClusterStoreOptions) throws(EmbedError) {
         guard geteuid() != 0 else { throw .runningAsRoot }
         self.installation = installation
+        self.options = options
         self.durability = options.durability
-        self.settings = Settings(
+        let settings = Settings(
             options: options, majorVersion: installation.majorVersion, machine: .current())
         try settings.check(with: installation)
+        self.settings = Mutex(settings)
         self.baseDirectory = try Self.makeBaseDirectory(options.baseDirectory)
         let privateDirectory = baseDirectory + "/.routerd"
         for directory in ["", "/template", "/staging", "/spares", "/trash", "/logs"] {
@@ -88,8 +92,9 @@ public final class ClusterStore: Sendable {
         guard geteuid() != 0 else { throw .runningAsRoot }
         let options = ClusterStoreOptions(baseDirectory: baseDirectory, confinement: confinement)
         self.installation = installation
-        self.settings = Settings(
-            options: options, majorVersion: installation.majorVersion, machine: .current())
+        self.options = options
+        self.settings = Mutex(
+            Settings(options: options, majorVersion: installation.majorVersion, machine: .current()))
         self.baseDirectory = try Self.absolute(baseDirectory)
         self.durability = .full
         self.findings = []
@@ -112,6 +117,24 @@ public final class ClusterStore: Sendable {
     public func ensureTemplate(progress: (String) -> Void) throws(EmbedError) {
         try template.ensure(progress: progress)
     }
+
+    /// Other sizes and settings for instances that boot from now on.
+    public func change(_ sizes: ClusterSizes) { settings.withLock { $0 = settings(for: sizes) } }
+
+    /// Whether PostgreSQL takes these settings; asks it, 20 ms for each.
+    ///
+    /// - Throws: `settingPinned`, `settingRefused`.
+    public func check(_ sizes: ClusterSizes) throws(EmbedError) {
+        try settings(for: sizes).check(with: installation)
+    }
+
+    private func settings(for sizes: ClusterSizes) -> Settings {
+        var options = options
+        options.sizes = sizes
+        return Settings(options: options, majorVersion: installation.majorVersion, machine: .current())
+    }
+
+    private var currentSettings: Settings { settings.withLock(\.self) }
 
     /// A fresh directory for a socket of the server's own: mode 0700, its path short, gone with the store.
     public func makeSocketDirectory() throws(EmbedError) -> String { try runtimeDirectory.makeSubdirectory() }
@@ -283,7 +306,7 @@ extension ClusterStore {
 
     /// What the next boot takes for the tenant's defaults.
     func writeDefaults(_ cluster: borrowing Descriptor) throws(EmbedError) {
-        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(settings.defaults().utf8))
+        try FileSystem.replace(TemplateCluster.defaultsFile, in: cluster, with: Array(currentSettings.defaults().utf8))
     }
 
     func survivors(of tenant: Residence, _ identity: FileSystem.Status) -> Survivors {
@@ -329,7 +352,7 @@ extension ClusterStore {
             hostBasedAuthentication: "\(accessDirectory)/pg_hba.conf", identityMap: "\(accessDirectory)/pg_ident.conf")
         var program = Program(
             path: installation.postgres,
-            arguments: ["-D", tenant.dataDirectory] + settings.pinned(places, name: tenant.clusterName))
+            arguments: ["-D", tenant.dataDirectory] + currentSettings.pinned(places, name: tenant.clusterName))
         program.directory = tenant.path
         // The messages' language and nothing of ours: the environment is readable by every function of the tenant.
         program.environment = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]

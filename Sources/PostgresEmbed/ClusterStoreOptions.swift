@@ -38,6 +38,34 @@ public struct ClusterStoreOptions: Sendable {
     }
 }
 
+/// The options that may change while a store is open: instances have those with which they booted.
+public struct ClusterSizes: Sendable {
+    /// As ``ClusterStoreOptions/maxConnections``.
+    public var maxConnections: Int
+    /// As ``ClusterStoreOptions/maxInstances``.
+    public var maxInstances: Int
+    /// As ``ClusterStoreOptions/settings``.
+    public var settings: [(name: String, value: String)]
+
+    /// All of them.
+    public init(maxConnections: Int, maxInstances: Int, settings: [(name: String, value: String)]) {
+        self.maxConnections = maxConnections
+        self.maxInstances = maxInstances
+        self.settings = settings
+    }
+}
+
+extension ClusterStoreOptions {
+    var sizes: ClusterSizes {
+        get { ClusterSizes(maxConnections: maxConnections, maxInstances: maxInstances, settings: settings) }
+        set {
+            (maxConnections, maxInstances, settings) = (
+                newValue.maxConnections, newValue.maxInstances, newValue.settings
+            )
+        }
+    }
+}
+
 /// What is asked of the kernel's confinement.
 public enum Confinement: String, Sendable, CaseIterable {
     /// Confined where the kernel can, otherwise not, with a line in the log.

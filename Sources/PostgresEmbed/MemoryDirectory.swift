@@ -2,7 +2,8 @@ import CConfine
 import Glibc
 import Reactor
 
-/// A base directory in memory, for a router whose data nobody wants afterwards.
+/// A base directory for a router whose data nobody wants afterwards: in memory, or at least in a place for what is
+/// temporary.
 public struct MemoryDirectory: Sendable {
     /// Absolute; mode 0700, empty when it is made.
     public let path: String
@@ -13,8 +14,24 @@ public struct MemoryDirectory: Sendable {
     ///
     /// - Throws: `directoryUnusable` where there is none.
     public static func make() throws(EmbedError) -> MemoryDirectory {
+        try make(in: parents().filter(isInMemory))
+    }
+
+    /// Makes one in memory if there is room for a dozen clusters, and on the disk otherwise: a container's `/dev/shm` has
+    /// 64 MB.
+    ///
+    /// - Throws: `directoryUnusable` where neither has a place.
+    public static func makeTemporary() throws(EmbedError) -> MemoryDirectory {
+        let variable = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) }
+        let onDisk = [variable, "/tmp", "/var/tmp"].compactMap { $0 }.filter { $0.hasPrefix("/") }
+        return try make(in: parents().filter { isInMemory($0) && freeBytes(of: $0) >= roomForADozen } + onDisk)
+    }
+
+    private static let roomForADozen = 512 << 20
+
+    private static func make(in places: [String]) throws(EmbedError) -> MemoryDirectory {
         var failure = EmbedError.directoryUnusable(path: "/dev/shm", Errno(code: ENOENT))
-        for parent in parents() where isInMemory(parent) {
+        for parent in places {
             removeLeftovers(in: parent)
             var template = Array((parent + "/" + prefix + "XXXXXX").utf8CString)
             if unsafe mkdtemp(&template) != nil {
@@ -27,7 +44,14 @@ public struct MemoryDirectory: Sendable {
     }
 
     /// Bytes that fit into it at present.
-    public var freeBytes: Int {
+    public var freeBytes: Int { Self.freeBytes(of: path) }
+
+    /// Where ``make()`` would make one, and how much fits there; nil where nothing is in memory.
+    public static var place: (path: String, freeBytes: Int)? {
+        parents().first(where: isInMemory).map { ($0, freeBytes(of: $0)) }
+    }
+
+    private static func freeBytes(of path: String) -> Int {
         var status = statvfs()
         guard unsafe statvfs(path, &status) == 0 else { return 0 }
         return Int(clamping: status.f_bavail) * Int(clamping: status.f_frsize)

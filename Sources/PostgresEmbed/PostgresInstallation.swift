@@ -23,18 +23,35 @@ public struct PostgresInstallation: Sendable, Equatable {
             return try examine(binDirectory)
         }
         let usual = usualDirectories()
+        let (installations, firstFailure) = examineAll(usual.directories)
+        // The first of the newest: the usual places come before PATH.
+        if let newest = installations.reversed().max(by: { $0.isOlder(than: $1) }) { return newest }
+        throw firstFailure ?? .postgresNotFound(lookedIn: usual.description)
+    }
+
+    /// All of the usual places and `PATH`, each once.
+    static func all() -> [PostgresInstallation] {
+        var found: [PostgresInstallation] = []
+        for installation in examineAll(usualDirectories().directories).installations
+        where !found.contains(installation) {
+            found.append(installation)
+        }
+        return found
+    }
+
+    private static func examineAll(
+        _ directories: [String]
+    ) -> (installations: [PostgresInstallation], firstFailure: EmbedError?) {
         var installations: [PostgresInstallation] = []
         var firstFailure: EmbedError?
-        for directory in usual.directories where holdsPrograms(directory) {
+        for directory in directories where holdsPrograms(directory) {
             do throws(EmbedError) {
                 installations.append(try examine(directory))
             } catch {
                 firstFailure = firstFailure ?? error
             }
         }
-        // The first of the newest: the usual places come before PATH.
-        if let newest = installations.reversed().max(by: { $0.isOlder(than: $1) }) { return newest }
-        throw firstFailure ?? .postgresNotFound(lookedIn: usual.description)
+        return (installations, firstFailure)
     }
 
     var postgres: String { binDirectory + "/postgres" }

@@ -21,7 +21,8 @@ final class RuntimeDirectory: Sendable {
         throw failure
     }
 
-    private static func parents() -> [String] {
+    /// The best first.
+    static func parents() -> [String] {
         let own = unsafe getenv("XDG_RUNTIME_DIR").map { unsafe String(cString: $0) }
         return ["/run/routerd", own, "/tmp"].compactMap { $0 }.filter { path in
             // Somebody else's (root's, after this process dropped its rights) is of no use; too long a one neither.

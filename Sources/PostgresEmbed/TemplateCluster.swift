@@ -9,11 +9,17 @@ struct TemplateCluster: Sendable {
     private let privateDirectory: String
 
     private let durability: Durability
+    /// For a directory that is gone with its server, and its template with it.
+    private let cache: TemplateCache?
 
     init(installation: PostgresInstallation, privateDirectory: String, durability: Durability) {
         self.installation = installation
         self.privateDirectory = privateDirectory
         self.durability = durability
+        switch durability {
+        case .full: cache = nil
+        case .none: cache = .ofUser()
+        }
     }
 
     /// Absolute path; there once ``ensure(progress:)`` has returned.
@@ -44,13 +50,11 @@ struct TemplateCluster: Sendable {
     /// Makes the template unless it is there. A template is whole or absent: made aside, synced, renamed.
     func ensure(progress: (String) -> Void) throws(EmbedError) {
         if FileSystem.status(ofPath: path + "/PG_VERSION") != nil { return }
-        progress("making the template cluster with initdb (PostgreSQL \(installation.version)), once")
         let parent = try FileSystem.openDirectory(privateDirectory + "/template")
         let staging = try FileSystem.openDirectory(privateDirectory + "/staging")
         let staged = Random.name()
         do throws(EmbedError) {
-            try initialize("\(privateDirectory)/staging/\(staged)")
-            try configure(try FileSystem.openDirectory(staged, in: staging))
+            if try !isFetched(staged, in: staging) { try make(staged, in: staging, progress: progress) }
             try durability.syncFileSystem(of: try FileSystem.openDirectory(staged, in: staging), path: path)
         } catch {
             try? Removal.remove(staged, in: staging)
@@ -62,6 +66,24 @@ struct TemplateCluster: Sendable {
             throw .fileSystem(operation: "rename", path: path, .last)
         }
         try durability.sync(parent, path: "template")
+    }
+
+    private func isFetched(_ staged: String, in staging: borrowing Descriptor) throws(EmbedError) -> Bool {
+        guard let cache else { return false }
+        try FileSystem.makeDirectory(staged, in: staging)
+        if cache.fetch(name, to: try FileSystem.openDirectory(staged, in: staging)) { return true }
+        try Removal.remove(staged, in: staging)
+        return false
+    }
+
+    private func make(
+        _ staged: String, in staging: borrowing Descriptor, progress: (String) -> Void
+    ) throws(EmbedError) {
+        progress("making the template cluster with initdb (PostgreSQL \(installation.version)), once")
+        try initialize("\(privateDirectory)/staging/\(staged)")
+        let cluster = try FileSystem.openDirectory(staged, in: staging)
+        try configure(cluster)
+        cache?.keep(cluster, as: name)
         progress("template cluster is ready")
     }
 

@@ -37,4 +37,10 @@ public struct PoolLimits: Sendable, Equatable {
 
     /// The defaults.
     public init() {}
+
+    func check() {
+        precondition(
+            min(maxInstances, maxConnections, maxBooting, startAttempts) >= 1 && spares >= 0,
+            "each count is at least 1, and spares at least none")
+    }
 }

@@ -107,6 +107,22 @@ extension Spares {
         return spare.id
     }
 
+    /// Another number is wanted; those that are to be stopped. One in preparation gives way once it is prepared.
+    mutating func wantedChanged(_ count: Int) -> [InstanceID] {
+        wanted = count
+        if count == 0 { retryAt = nil }
+        var stopped: [InstanceID] = []
+        while exceedWanted, let id = giveUpOne() { stopped.append(id) }
+        return stopped
+    }
+
+    /// None of those that boot or are ready is of use any more; those that are to be stopped. Others take their places.
+    mutating func outdated() -> [InstanceID] {
+        var stopped: [InstanceID] = []
+        while let id = giveUpOne() { stopped.append(id) }
+        return stopped
+    }
+
     /// A prepared one that is not wanted any more: it needs no stop.
     mutating func withdraw(_ id: InstanceID) { enter(nil, id) }
 
@@ -143,6 +159,11 @@ extension Spares {
     var readyCount: Int { spares.count(where: \.isReady) }
     /// Those whose slot comes free without a stop: one in preparation gives way as soon as it is prepared.
     var leavingCount: Int { spares.count { $0.isStopping || $0.isBeingPrepared } }
+
+    /// True when there are more than wanted, those that stop aside.
+    var exceedWanted: Bool { spares.count { !$0.isStopping } > wanted }
+    var ids: [InstanceID] { spares.map(\.id) }
+    func isBeingPrepared(_ id: InstanceID) -> Bool { spares.contains { $0.id == id && $0.isBeingPrepared } }
 
     func contains(_ id: InstanceID) -> Bool { spares.contains { $0.id == id } }
 }

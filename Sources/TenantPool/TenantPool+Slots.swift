@@ -57,7 +57,7 @@ extension TenantPool {
     public mutating func sparePrepared(_ spare: InstanceID, now: Duration) -> [PoolAction] {
         spares.prepared(spare, bootingUntil: now + limits.bootTimeout)
         // Now that it no longer counts as leaving.
-        if isShuttingDown || lacksSlots {
+        if isShuttingDown || lacksSlots || spares.exceedWanted {
             spares.withdraw(spare)
             return fillSlots(now: now)
         }

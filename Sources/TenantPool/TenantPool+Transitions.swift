@@ -58,6 +58,7 @@ extension TenantPool {
             if let instance = old?.instance {
                 tenantOfInstance[instance] = nil
                 unanswered.remove(instance)
+                ownConnections[instance] = nil
             }
             if let instance = phase?.instance { tenantOfInstance[instance] = name }
         }

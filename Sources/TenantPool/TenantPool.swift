@@ -25,7 +25,9 @@ public struct TenantPool: Sendable {
         case spares
     }
 
-    let limits: PoolLimits
+    var limits: PoolLimits
+    /// Leases of instances that were made for another number of them than `maxConnections` is now.
+    var ownConnections: [InstanceID: Int] = [:]
     var backoff: Backoff
     var tenants: [TenantName: Tenant] = [:]
     var tenantOfInstance: [InstanceID: TenantName] = [:]
@@ -49,10 +51,7 @@ public struct TenantPool: Sendable {
 
     /// An empty pool; `seed` decides the jitter of its pauses.
     public init(limits: PoolLimits, seed: UInt64) {
-        precondition(
-            min(limits.maxInstances, limits.maxConnections, limits.maxBooting, limits.startAttempts) >= 1
-                && limits.spares >= 0,
-            "each count is at least 1, and spares at least none")
+        limits.check()
         self.limits = limits
         self.backoff = Backoff(minimum: limits.backoffMinimum, maximum: limits.backoffMaximum, seed: seed)
         self.spares = Spares(
@@ -84,7 +83,7 @@ extension TenantPool {
             // If somebody counted on the slot of one that was asked, another shall make room.
             return [.grant(waiter, instance)] + fillSlots(now: now)
         case .busy(let instance, let leases):
-            guard leases < limits.maxConnections else { return enqueue(waiter, for: tenant, until: until) }
+            guard leases < connections(of: instance) else { return enqueue(waiter, for: tenant, until: until) }
             enter(.busy(instance, leases: leases + 1), tenant, now: now)
             return [.grant(waiter, instance)]
         case .failed(let failure, let retryAt):
@@ -194,7 +193,7 @@ extension TenantPool {
         }
         tenants[tenant]?.failures = 0
         var grants: [PoolAction] = []
-        while grants.count < limits.maxConnections, let waiter = nextWaiter(of: tenant) {
+        while grants.count < connections(of: instance), let waiter = nextWaiter(of: tenant) {
             grants.append(.grant(waiter, instance))
         }
         enter(
@@ -361,9 +360,14 @@ extension TenantPool {
         switch tenants[tenant]?.phase {
         case .queued: instanceCount + spareCount >= limits.maxInstances ? .instances : .starts
         case .provisioning, .creating, .claiming, .booting, .draining, .stopping, .dropping: .startup
-        case .busy(_, let leases): leases < limits.maxConnections ? nil : .connections
+        case .busy(let instance, let leases): leases < connections(of: instance) ? nil : .connections
         case nil, .idle, .asked, .occupied, .failed: nil
         }
+    }
+
+    /// How many leases the tenant's instance has to give: `maxConnections` as it was when it booted.
+    public func connections(of tenant: TenantName) -> Int {
+        tenants[tenant]?.phase.instance.map { connections(of: $0) } ?? limits.maxConnections
     }
 
     /// Whether a tenant waits for another's instance to make room.

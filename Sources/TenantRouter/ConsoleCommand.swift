@@ -137,8 +137,10 @@ extension ConsoleCommand {
         let named = words.first?.keyword == "session" ? words.dropFirst() : words[...]
         guard let name = named.first?.keyword, clientSettings.contains(name) else {
             throw ErrorMessage(
-                severity: .error, .featureNotSupported, "options cannot be changed while routerd runs",
-                hint: "Start it again with other flags; SHOW CONFIG has the present values.")
+                severity: .error, .featureNotSupported, "options cannot be changed by SQL",
+                hint:
+                    "Start routerd with other flags, or change its configuration file and send it SIGHUP; SHOW CONFIG "
+                    + "has the present values.")
         }
         return .formality(tag: "SET")
     }

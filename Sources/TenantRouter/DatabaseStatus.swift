@@ -113,7 +113,7 @@ extension Router {
         var status = DatabaseStatus(dbName: snapshot.tenant.string, state: snapshot.state.rawValue)
         status.sessions = snapshot.leases
         status.queueLength = snapshot.waiters
-        status.locked = snapshot.leases >= limits.maxConnections
+        status.locked = snapshot.leases >= pool.connections(of: snapshot.tenant)
         status.processID = snapshot.instance.flatMap { instances[$0]?.running?.processID }
         status.since = Double(wallTime(of: snapshot.since)) / 1_000_000
         return status

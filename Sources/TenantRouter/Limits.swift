@@ -48,6 +48,8 @@ enum Limits {
     static let rolesOfAClaim = 64
     /// Clients of the console at once on each of its ways in, beside the others: a few people, a few scripts.
     static let consoles = 16
+    /// Instances beyond `maxInstances` that a reload may add: places in tables, which cost nothing until they are used.
+    static let instancesOfAReload = 1_000
     /// Statements of the library's users that run at once; more wait for their turn: a connection each.
     static let queries = 32
     /// How often an idle instance may leave the question unanswered whether something is at work in it.
@@ -74,6 +76,15 @@ enum Limits {
     /// one statement of the router's own for each instance that boots or is asked, and some slack; the clients of the
     /// console; the statements of the library's users.
     static let descriptorsOfTheRouter = 96 + 2 * consoles + queries
+
+    /// Processes of an idle instance: the postmaster and what serves it.
+    static let processesPerInstance = 6
+    /// Memory of an idle instance with `--max-connections 40`, measured by what the machine has left.
+    static let megabytesPerInstance = 11
+    /// A new tenant on the disk: the template's copy, and some write-ahead log of its own.
+    static let bytesPerTenant = 40 << 20
+    /// Files of a new tenant.
+    static let filesPerTenant = 1_000
 
     /// How many clients fit into the descriptors that are left.
     ///

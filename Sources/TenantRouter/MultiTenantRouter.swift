@@ -25,8 +25,9 @@ public final class MultiTenantRouter: Sendable {
     /// The Unix socket that it listens on too, if it does.
     public let socketPath: String?
 
-    private let mailbox: Mailbox<Message>
-    private let ending: Ending
+    let mailbox: Mailbox<Message>
+    let ending: Ending
+    let store: ClusterStore
     private let isStopping: Router.Flag
 
     private init(_ router: borrowing Router, address: String, ending: Ending) {
@@ -35,6 +36,7 @@ public final class MultiTenantRouter: Sendable {
         postgresVersion = router.store.installation.version
         socketPath = router.socketPath
         mailbox = router.mailbox
+        store = router.store
         isStopping = router.isStopping
         self.ending = ending
     }

@@ -47,13 +47,20 @@ struct Premises {
     }
 
     private static func openMemory(_ configuration: RouterConfiguration) throws(RouterError) -> MemoryDirectory? {
-        guard configuration.storage == .memory else { return nil }
         do throws(EmbedError) {
-            let memory = try MemoryDirectory.make()
-            configuration.logger.warning(
-                "everything is kept in memory (\(memory.path), \(memory.freeBytes >> 20) MB free) and is gone when this program ends"
-            )
-            return memory
+            switch configuration.storage {
+            case .directory: return nil
+            case .memory:
+                let memory = try MemoryDirectory.make()
+                configuration.logger.warning(
+                    "everything is kept in memory (\(memory.path), \(memory.freeBytes >> 20) MB free) and is gone when this program ends"
+                )
+                return memory
+            case .temporary:
+                let place = try MemoryDirectory.makeTemporary()
+                configuration.logger.info("everything is kept in \(place.path) and is gone when this program ends")
+                return place
+            }
         } catch {
             throw RouterError(
                 .environment, "--memory needs a file system in memory (tmpfs), and there is none: \(error.message)")
@@ -71,8 +78,8 @@ struct Premises {
                     baseDirectory: directory, maxConnections: configuration.maxConnections,
                     maxInstances: configuration.maxInstances, confinement: configuration.confinement.embed,
                     tenantNetwork: configuration.tenantNetwork ? .allowed : .denied,
-                    durability: configuration.storage == .memory ? .none : .full,
-                    settings: configuration.settings.map { ($0.name, $0.value) }))
+                    durability: configuration.storage == .directory ? .full : .none,
+                    settings: configuration.sizes.settings))
             configuration.logger.info("instances are confined: \(store.confinement)")
             for finding in store.findings { configuration.logger.warning("\(finding)") }
             return store
@@ -87,5 +94,13 @@ struct Premises {
         } catch {
             throw RouterError(error)
         }
+    }
+}
+
+extension RouterConfiguration {
+    /// What an open store can still be told.
+    var sizes: ClusterSizes {
+        ClusterSizes(
+            maxConnections: maxConnections, maxInstances: maxInstances, settings: settings.map { ($0.name, $0.value) })
     }
 }

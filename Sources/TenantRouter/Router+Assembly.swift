@@ -43,7 +43,7 @@ extension Router {
     }
 
     /// As many clients as were asked for, or as many as the descriptor limit leaves.
-    private static func maxClients(of configuration: RouterConfiguration) throws(RouterError) -> Int {
+    static func maxClients(of configuration: RouterConfiguration) throws(RouterError) -> Int {
         let descriptors = Limits.descriptors
         let fitting = Limits.clientsThatFit(maxInstances: configuration.maxInstances, descriptors: descriptors)
         guard fitting > 0 else {
@@ -64,12 +64,13 @@ extension Router {
     private static func reactorLimits(_ configuration: RouterConfiguration, maxClients: Int) -> ReactorLimits {
         var limits = ReactorLimits()
         let sessions = maxClients + Limits.refusedClients + 2 * Limits.consoles
+        let instances = Capacity(configuration, maxClients: maxClients).instances
         limits.sources =
             Limits.descriptorsOfTheRouter + sessions * Limits.descriptorsPerSession
-            + configuration.maxInstances * Limits.descriptorsPerInstance
+            + instances * Limits.descriptorsPerInstance
         // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket
         // whose backlog is full is tried again after a pause.
-        limits.deadlines = 2 * sessions + 3 * configuration.maxInstances + 2 * Limits.queries + 16
+        limits.deadlines = 2 * sessions + 3 * instances + 2 * Limits.queries + 16
         return limits
     }
 

@@ -71,7 +71,7 @@ extension Router {
             poolActions += pool.shutDown(now: reactor.now)
         case .stopping:
             lifetime = .hurrying
-            log.warning("stopping in a hurry")
+            log.info("stopping in a hurry")
             hurryInstances()
         case .hurrying, .closing: break
         }

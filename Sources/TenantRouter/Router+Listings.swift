@@ -73,8 +73,9 @@ extension Router {
 
     private var configRows: [[ResultValue]] {
         RouterOption.all.map { option in
-            let values = [option.value(configuration, self.maxClients), option.fallback]
-            return [.text(option.name)] + values.map(ResultValue.text) + [.text("no")]
+            let name = String(option.name.map { $0 == "-" ? "_" : $0 })
+            let value = option.name == RouterOption.maxClients.name ? "\(maxClients)" : option.value(in: configuration)
+            return [name, value, option.fallback, option.change == .restart ? "no" : "yes"].map(ResultValue.text)
         }
     }
 }

@@ -10,13 +10,15 @@ import WireProtocol
 ///
 /// `Router+Sessions.swift` does what sessions decide, `Router+Instances.swift` what the pool decides.
 struct Router: ~Copyable {
-    let configuration: RouterConfiguration
-    let limits: PoolLimits
-    let maxClients: Int
+    var configuration: RouterConfiguration
+    var limits: PoolLimits
+    var maxClients: Int
+    /// What a reload cannot exceed.
+    let capacity: Capacity
     let premises: Premises
     let workers: WorkerPool
     let mailbox: Mailbox<Message>
-    let log: Logger
+    var log: Logger
     let port: UInt16
     /// Where it listens, for people.
     let address: String
@@ -114,6 +116,7 @@ struct Router: ~Copyable {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
         self.maxClients = maxClients
+        self.capacity = Capacity(configuration, maxClients: maxClients)
         self.premises = premises
         self.workers = workers
         self.port = port

@@ -196,6 +196,8 @@ public enum Storage: Sendable {
     case directory
     /// In memory, in a fresh directory that is gone when the router has stopped. Nothing survives it: for tests.
     case memory
+    /// The same, on the disk where memory has little room.
+    case temporary
 }
 
 /// How much confinement is asked for. Where instances are not confined their users are not superusers.

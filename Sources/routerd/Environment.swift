@@ -25,23 +25,14 @@ enum Environment {
         return value
     }
 
-    /// A variable that holds several values, separated by semicolons.
-    static func list<Value: ExpressibleByArgument>(_ name: String) throws -> [Value] {
-        try (text(of: name) ?? "").split(separator: ";").map { part in
-            guard let value = Value(argument: String(part)) else {
-                throw Failure.usage("the environment variable \(name) contains \"\(part)\", which is not name=value")
-            }
-            return value
-        }
-    }
-
     /// A variable that is meant for this process alone: no child is to see it.
     static func take(_ name: String) -> String? {
         defer { unsafe unsetenv(name) }
         return text(of: name)
     }
 
-    private static func text(of name: String) -> String? {
+    /// What a variable holds; an empty one counts as none.
+    static func text(of name: String) -> String? {
         guard let value = unsafe getenv(name) else { return nil }
         let text = unsafe String(cString: value)
         return text.isEmpty ? nil : text

@@ -15,10 +15,13 @@ struct Routerd: ParsableCommand {
               $ psql postgresql://localhost:5432/alice      # made now, in ./data/alice/
               $ psql postgresql://localhost:5432/bob        # another one, isolated from alice
 
-            Every option can also be given as an environment variable: --max-instances as ROUTERD_MAX_INSTANCES.
+            Every option can also be given as an environment variable: --max-instances as ROUTERD_MAX_INSTANCES, and in
+            a file that --config names.
             """,
         version: Version.current,
-        subcommands: [Serve.self, Stats.self, List.self, Stop.self, Drop.self, Repair.self],
+        subcommands: [
+            Serve.self, Run.self, Check.self, Config.self, Stats.self, List.self, Stop.self, Drop.self, Repair.self,
+        ],
         defaultSubcommand: Serve.self)
 
     /// Exit codes: 0 done, 1 failed, 2 usage, 3 no server is running for that directory.

@@ -9,6 +9,9 @@ struct RunningRouter: ParsableArguments {
             "The directory that the routerd in question serves (ROUTERD_DIR, default: ./data).", valueName: "path"))
     var dir: String?
 
+    @Option(help: ArgumentHelp("Its configuration file, which may name the directory.", valueName: "file"))
+    var config: String?
+
     /// Asks the running router something.
     func ask<Answer>(_ question: (inout RouterControl) throws(ControlError) -> Answer) throws -> Answer {
         let directory = try directory
@@ -23,9 +26,8 @@ struct RunningRouter: ParsableArguments {
     /// The directory, once the flags are parsed and the environment has been looked at.
     var directory: String {
         get throws(Failure) {
-            do { return try Environment.value(dir, "ROUTERD_DIR", default: "./data") } catch {
-                throw .usage("\(error)")
-            }
+            var sources = try OptionSources(config: config)
+            return try sources.value(.dir, dir) ?? RouterOption.dir.fallback
         }
     }
 }
@@ -67,11 +69,25 @@ struct Presentation: ParsableArguments {
 
     private func render<Answer: Encodable>(_ answer: Answer, _ text: (Answer) -> String) throws -> String {
         guard json else { return text(answer) }
-        let encoder = JSONEncoder()
         // One line an answer where there are many.
+        return try JSONText(of: answer, watch == nil ? .indented : .oneLine).text
+    }
+}
+
+/// An answer for programs.
+struct JSONText {
+    enum Layout { case indented, oneLine }
+
+    let text: String
+
+    init(of answer: some Encodable, _ layout: Layout = .indented) throws {
+        let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        if watch == nil { encoder.outputFormatting.insert(.prettyPrinted) }
-        return String(decoding: try encoder.encode(answer), as: UTF8.self)
+        switch layout {
+        case .indented: encoder.outputFormatting.insert(.prettyPrinted)
+        case .oneLine: break
+        }
+        text = String(decoding: try encoder.encode(answer), as: UTF8.self)
     }
 }
 

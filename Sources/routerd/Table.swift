@@ -8,6 +8,12 @@ struct Table {
     private let alignments: [Alignment]
     private let rows: [[String]]
 
+    /// Words, to the left.
+    init(header: [String], rows: [[String]]) {
+        alignments = header.map { _ in .left }
+        self.rows = [header] + rows
+    }
+
     /// Tenants and what they do.
     init(databases: [DatabaseStatus]) {
         alignments = [.left, .left, .right, .right, .right, .right]

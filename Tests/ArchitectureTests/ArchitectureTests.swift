@@ -90,7 +90,9 @@ struct Module: CustomTestStringConvertible, Sendable {
             ])),
         Module(
             "routerd",
-            system.union(["Foundation", "FoundationEssentials", "TenantRouter", "ArgumentParser", "Logging"])),
+            system.union([
+                "Foundation", "FoundationEssentials", "TenantRouter", "ArgumentParser", "Logging", "TOMLKit",
+            ])),
         Module(
             "Benchmarks", in: "Benchmarks",
             system.union(["Foundation", "FoundationEssentials", "ArgumentParser", "Histogram"])),

@@ -84,7 +84,7 @@ private enum Column: String, CaseIterable, Codable {
 /// Every event, as the table's rows.
 private enum Row: String, CaseIterable, Codable {
     case requested, left, returned, isNew, prepared, absent, retryable, permanent, ready, exited, isIdle, isOccupied
-    case stop, drop, removed, shutDown, deadline
+    case stop, drop, removed, limits, shutDown, deadline
 
     func happen(to driver: inout Driver) -> String {
         switch self {
@@ -103,6 +103,7 @@ private enum Row: String, CaseIterable, Codable {
         case .stop: driver.stop("a")
         case .drop: driver.drop("a")
         case .removed: driver.removed("a")
+        case .limits: driver.change { ($0.maxInstances, $0.idleTimeout) = (3, .seconds(1)) }
         case .shutDown: driver.shutDown()
         case .deadline: driver.wait()
         }
@@ -199,6 +200,15 @@ private let table: [Row: [Column: String]] = [
         .dropsDirectory: " → dropping",
     ],
     .removed: [.dropsDirectory: "prepare 1 a → provisioning"],
+    // One instance more may run: only in `queued` somebody waits for that.
+    .limits: [
+        .cold: " → cold", .queued: "prepare 3 a → provisioning", .provisioning: " → provisioning",
+        .creating: " → provisioning", .claiming: " → claiming", .booting: " → booting",
+        .idle: " → ready", .asked: " → ready", .held: " → ready", .occupied: " → ready", .busy: " → ready",
+        .full: " → ready", .draining: " → draining", .stopping: " → hibernating", .timedOut: " → hibernating",
+        .failed: " → failed", .dropsPreparing: " → dropping", .dropsSessions: " → dropping",
+        .dropsStopping: " → dropping", .dropsDirectory: " → dropping",
+    ],
     .shutDown: [
         .cold: " → cold", .queued: "refuse 1 shuttingDown, terminate 1, terminate 2 → cold",
         .provisioning: "refuse 1 shuttingDown → provisioning", .creating: "refuse 1 shuttingDown → provisioning",

@@ -75,6 +75,12 @@ struct Driver {
     mutating func drop(_ tenant: String) -> String { text(pool.dropRequested(name(tenant), now: now)) }
     mutating func removed(_ tenant: String) -> String { text(pool.removed(name(tenant), now: now)) }
     mutating func stop(_ tenant: String) -> String { text(pool.stopRequested(name(tenant), now: now)) }
+    mutating func change(_ change: (inout PoolLimits) -> Void) -> String {
+        var limits = pool.limits
+        change(&limits)
+        return text(pool.limitsChanged(limits, now: now))
+    }
+    mutating func outdateSpares() -> String { text(pool.sparesOutdated(now: now)) }
     mutating func shutDown() -> String { text(pool.shutDown(now: now)) }
 
     /// Lets time pass to the next deadline, or not at all where there is none.

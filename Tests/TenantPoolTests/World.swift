@@ -30,6 +30,8 @@ struct World {
         var tenant: TenantName?
         var startedAt: Duration
         var life: Life
+        /// How many leases it has to give.
+        var connections = 0
         var leases = 0
         var isTerminated = false
         /// Since when it has been ready without a lease.
@@ -43,6 +45,13 @@ struct World {
             case .cloning, .ready, .stopping: false
             }
         }
+        /// Whether its settings are written.
+        var isPrepared: Bool {
+            switch life {
+            case .looking, .creating, .cloning: false
+            case .claiming, .booting, .ready, .stopping: true
+            }
+        }
         var isSpareInTheMaking: Bool { tenant == nil && (life == .cloning || life == .booting) }
         var isSpareThatCanBeStopped: Bool { tenant == nil && (life == .ready || life == .booting) }
     }
@@ -54,7 +63,7 @@ struct World {
         case void
     }
 
-    private let limits: PoolLimits
+    private var limits: PoolLimits
     private let tenants: [TenantName]
     private var pool: TenantPool
     private var chance: Chance
@@ -110,6 +119,7 @@ struct World {
             case 77..<80: finishRemoval()
             case 80..<82: stopTenant()
             case 82..<84: dropTenant()
+            case 84: Int.random(in: 0..<4, using: &chance) == 0 ? changeLimits() : outdateSpares()
             default: letTimePass()
             }
             check()
@@ -227,7 +237,9 @@ extension World {
         if !actions.contains(.boot(id)) {
             instances[id] = nil
             counts["a spare withdrawn", default: 0] += 1
-            expect(isShuttingDown || isSlotWanted, "nobody wanted the slot of the spare \(id.raw)")
+            let spares = instances.values.count { $0.tenant == nil && $0.life != .stopping }
+            let isTooMany = instances.count >= limits.maxInstances || spares >= limits.spares
+            expect(isShuttingDown || isSlotWanted || isTooMany, "nobody wanted the slot of the spare \(id.raw)")
         }
         perform(actions)
     }
@@ -299,6 +311,27 @@ extension World {
         perform(pool.removed(tenant, now: now))
     }
 
+    private mutating func changeLimits() {
+        let old = limits
+        limits.maxInstances = .random(in: 1...6, using: &chance)
+        limits.spares = .random(in: 0...3, using: &chance)
+        limits.maxConnections = .random(in: 1...4, using: &chance)
+        limits.queueTimeout = .seconds(.random(in: 1...30, using: &chance))
+        limits.idleTimeout = .seconds(.random(in: 0...20, using: &chance))
+        for (id, instance) in instances where !instance.isPrepared {
+            instances[id]?.connections = min(instance.connections, limits.maxConnections)
+        }
+        if limits.maxInstances < instances.count { counts["more instances than may be", default: 0] += 1 }
+        if limits.maxConnections < old.maxConnections { counts["fewer connections", default: 0] += 1 }
+        perform(pool.limitsChanged(limits, now: now))
+    }
+
+    private mutating func outdateSpares() {
+        perform(pool.sparesOutdated(now: now))
+        let left = instances.values.count(where: \.isSpareThatCanBeStopped)
+        expect(left == 0, "\(left) spares are kept though they are outdated")
+    }
+
     private mutating func letTimePass() {
         let some = Duration.milliseconds(.random(in: 0...3_000, using: &chance))
         // The reactor never sleeps past a deadline.
@@ -366,7 +399,7 @@ extension World {
         instances[id]?.occupiedUntil = nil
         if questions[id] != nil { questions[id] = .void }
         leases.append(id)
-        expect((instances[id]?.leases ?? 0) <= limits.maxConnections, "too many leases of \(id.raw)")
+        expect((instances[id]?.leases ?? 0) <= (instances[id]?.connections ?? 0), "too many leases of \(id.raw)")
     }
 
     private mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
@@ -427,6 +460,7 @@ extension World {
         expect(id.raw > lastInstance, "\(id.raw) was used before")
         lastInstance = id.raw
         instances[id] = instance
+        instances[id]?.connections = limits.maxConnections
         expect(instances.count <= limits.maxInstances, "too many instances")
     }
 
@@ -503,7 +537,7 @@ extension World {
             instances.values.count { $0.life == .stopping || $0.isTerminated || $0.life == .cloning }
             + ready.keys.count { questions[$0] != nil } + snapshot.count { $0.state == .dropping && $0.instance != nil }
         let spares = instances.values.count(where: \.isSpareThatCanBeStopped)
-        let isFull = instances.count == limits.maxInstances
+        let isFull = instances.count >= limits.maxInstances
         for tenant in snapshot where tenant.state == .queued {
             expect(tenant.waiters > 0, "\(tenant.tenant) is queued for nobody")
             expect(isFull || starting >= limits.maxBooting, "\(tenant.tenant) is queued though slots are free")
@@ -511,7 +545,9 @@ extension World {
             expect(!isFull || leaving > 0 || spares == 0, "\(tenant.tenant) is queued though there are spares")
         }
         for tenant in snapshot where tenant.state == .ready && tenant.waiters > 0 {
-            expect(tenant.leases == limits.maxConnections, "\(tenant.tenant) has leases left")
+            let connections = tenant.instance.flatMap { instances[$0]?.connections }
+            expect(tenant.leases == connections, "\(tenant.tenant) has leases left")
+            expect(pool.connections(of: tenant.tenant) == connections, "\(tenant.tenant) has other leases to give")
         }
     }
 

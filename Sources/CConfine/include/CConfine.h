@@ -112,6 +112,9 @@ int files_start_writeback(int file);
 // syncfs(2).
 int files_sync_filesystem(int file);
 
+// The type of the file system that the path lies on, 32 bits, or -1 with errno. statfs(2).
+long files_system_type(const char *path);
+
 // Whether the path lies on a tmpfs: 1 or 0, -1 with errno. statfs(2).
 int files_is_in_memory(const char *path);
 

@@ -1,0 +1,77 @@
+import Dispatch
+import Glibc
+import Logging
+import Synchronization
+import TenantRouter
+
+/// What SIGHUP does where there is a configuration file: the file is read again, under the flags and variables that the
+/// program was started with, and what can change at run time does.
+final class Reload: Sendable {
+    static let signal = SIGHUP
+
+    private let options: ServeOptions
+    /// What the running router was told last.
+    private let told: Mutex<ToldOptions>
+
+    init(options: ServeOptions, told: ToldOptions) {
+        self.options = options
+        self.told = Mutex(told)
+    }
+
+    /// From now on, on a thread that does nothing else. The signal is blocked in all threads.
+    func onHangup(of router: MultiTenantRouter) {
+        DispatchQueue(label: "routerd.reload").async {
+            var set = sigset_t()
+            unsafe sigemptyset(&set)
+            unsafe sigaddset(&set, Self.signal)
+            while true {
+                var number: CInt = 0
+                guard unsafe sigwait(&set, &number) == 0 else { continue }
+                let isDone = DispatchSemaphore(value: 0)
+                Task {
+                    await self.reload(router)
+                    isDone.signal()
+                }
+                // One after the other.
+                isDone.wait()
+            }
+        }
+    }
+
+    private func reload(_ router: MultiTenantRouter) async {
+        let before = told.withLock(\.self)
+        let log = before.router.logger
+        do {
+            let after = try options.told()
+            guard let outcome = try await router.reload(after.router) else { return }
+            told.withLock { $0 = after }
+            report(outcome.changes + Self.ownChanges(from: before, to: after), after)
+        } catch {
+            log.error("the configuration stays as it is: \(error)")
+        }
+    }
+
+    private func report(_ changes: [RouterReload.Change], _ told: ToldOptions) {
+        let log = told.router.logger
+        if changes.isEmpty { log.info("configuration read again: nothing has changed", metadata: Self.place(told)) }
+        for change in changes {
+            let values = "\(change.option): \(change.before) → \(change.after)"
+            switch change.change {
+            case .atOnce: log.info("\(values)", metadata: Self.place(told))
+            case .nextBoot: log.info("\(values), for instances that start from now on", metadata: Self.place(told))
+            case .restart: log.warning("\(values) needs a restart of routerd", metadata: Self.place(told))
+            }
+        }
+    }
+
+    private static func place(_ told: ToldOptions) -> Logger.Metadata { told.file.map { ["file": "\($0)"] } ?? [:] }
+
+    /// Of the options that are the program's and no router's.
+    private static func ownChanges(from before: ToldOptions, to after: ToldOptions) -> [RouterReload.Change] {
+        [RouterOption.runAs, .logFormat].compactMap { row in
+            let values = (before.value(of: row), after.value(of: row))
+            guard values.0 != values.1 else { return nil }
+            return RouterReload.Change(option: row.name, before: values.0, after: values.1, change: .restart)
+        }
+    }
+}
