@@ -58,9 +58,7 @@ soak: ## Run the long versions of the tests for MINUTES=10 or longer (ONLY= sele
 
 docs: ## Compile the library's documentation to .build/docs/TenantRouter.doccarchive; a warning is an error
 	@scripts/install.sh run
-	@ROUTERD_DOCS=1 $(SWIFT) package --scratch-path .build/docs --allow-writing-to-directory .build/docs \
-		generate-documentation --target TenantRouter --warnings-as-errors \
-		--output-path .build/docs/TenantRouter.doccarchive
+	@scripts/docs.sh
 
 lint: ## Check the format of every source file
 	@$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)

@@ -110,10 +110,11 @@ uninstall_below() {
 # For Debian
 
 debian_package() {
-    local directory=$1 version architecture file
+    local directory=$1 version architecture file date
     command -v dpkg-deb >/dev/null || fail "dpkg-deb is missing: this makes packages on Debian and its relatives"
     command -v dpkg-shlibdeps >/dev/null || fail "dpkg-shlibdeps is missing: install Debian's dpkg-dev"
     require_program
+    if ldd "$program" | grep -q libswift; then fail "$program needs Swift's libraries, which Debian has not: make build"; fi
     temporary=$(mktemp -d)
     trap 'rm -rf "$temporary"' EXIT
     local stage=$temporary/root
@@ -128,13 +129,13 @@ debian_package() {
     mkdir -p "$directory"
     file=$directory/routerd_${version}_$architecture.deb
     # The same content gives the same package, whenever it is made.
-    find "$stage" -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH:-$(last_change)}" {} +
-    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(last_change)} \
-        dpkg-deb --root-owner-group -Zxz --build "$stage" "$file" >/dev/null
+    date=$(last_change)
+    find "$stage" -exec touch --no-dereference --date="@$date" {} +
+    SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group -Zxz --build "$stage" "$file" >/dev/null
     say "made $file; to install it with what it needs: apt install ./$file"
 }
 
-last_change() { git log -1 --format=%ct 2>/dev/null || echo 0; }
+last_change() { echo "${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}"; }
 
 debian_documents() {
     local documents=$1 version=$2
@@ -146,9 +147,10 @@ debian_documents() {
 }
 
 debian_control() {
-    local stage=$1 version=$2 architecture=$3 script
+    local stage=$1 version=$2 architecture=$3 libraries script
+    libraries=$(libraries "$stage")
     mkdir "$stage/DEBIAN"
-    sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@LIBRARIES@/$(libraries "$stage")/" \
+    sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@LIBRARIES@/$libraries/" \
         -e "s/@SIZE@/$(du -sk --apparent-size "$stage" | cut -f1)/" packaging/debian/control >"$stage/DEBIAN/control"
     for script in postinst prerm postrm; do install -m 755 "packaging/debian/$script" "$stage/DEBIAN/$script"; done
     echo /etc/default/routerd >"$stage/DEBIAN/conffiles"

@@ -19,7 +19,8 @@ extension ClusterStore {
             Self.marks.contains(where: { (try? FileSystem.status(of: $0, in: cluster)) != nil })
         else {
             throw .notACluster(
-                path: tenant.path, reason: "It is not a directory with a file PG_VERSION or \(TemplateCluster.defaultsFile).")
+                path: tenant.path,
+                reason: "It is not a directory with a file PG_VERSION or \(TemplateCluster.defaultsFile).")
         }
         let identity = try FileSystem.status(of: cluster, path: tenant.path)
         try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)

@@ -90,9 +90,11 @@ extension Router {
         }
     }
 
+    /// A backend that has not begun a session says nothing when its instance stops.
     private mutating func connectionEnded(_ query: Query) {
         var failure = ErrorMessage.instanceStopped(query.tenant.string)
-        if case .failed(let error) = query.exchange.endOfStream().first { failure = error }
+        let isServing = query.instance.flatMap { instances[$0]?.socket } != nil
+        if isServing, case .failed(let error) = query.exchange.endOfStream().first { failure = error }
         end(query, .failure(InstanceError(failure)))
     }
 

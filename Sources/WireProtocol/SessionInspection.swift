@@ -66,10 +66,10 @@ public struct SessionInspection: Sendable {
     private mutating func notice(asked frame: SampledFrame) {
         switch frame.tag {
         case Frontend.Tag.query:
-            if Secrets.areIn(frame.body) { keepSecret() }
+            if mayHoldSecret(frame) { keepSecret() }
             asked += 1
         case Frontend.Tag.sync, Frontend.Tag.functionCall: asked += 1
-        case Frontend.Tag.parse: notice(parsed: frame.body)
+        case Frontend.Tag.parse: notice(parsed: frame)
         case Frontend.Tag.bind: notice(bound: frame.body)
         default: break
         }
@@ -78,10 +78,13 @@ public struct SessionInspection: Sendable {
     /// Up to the answer of what is being asked now.
     private mutating func keepSecret() { secretUntil = max(answered, asked) + 1 }
 
-    private mutating func notice(parsed body: [UInt8]) {
-        var rest = body[...]
+    /// What was not kept may speak of anything.
+    private func mayHoldSecret(_ frame: SampledFrame) -> Bool { !frame.isWhole || Secrets.areIn(frame.body) }
+
+    private mutating func notice(parsed frame: SampledFrame) {
+        var rest = frame.body[...]
         let statement = Array(rest.popCString() ?? [])
-        guard Secrets.areIn(rest) else {
+        guard mayHoldSecret(frame) else {
             if secretStatements.count < Self.secretStatementsLimit { secretStatements.remove(statement) }
             return
         }

@@ -9,7 +9,8 @@ enum Waiting {
     /// Runs the work to its end and gives its outcome.
     static func wait<Value: Sendable>(for work: @escaping @Sendable () async throws -> Value) throws -> Value {
         let outcome = Outcome<Value>()
-        Task {
+        // Above medium the runtime asks for a better priority than an ordinary user may have, and logs that it got none.
+        Task(priority: .medium) {
             do {
                 outcome.settle(.success(try await work()))
             } catch {

@@ -15,9 +15,9 @@ private func row(_ values: [UInt8]...) -> [UInt8] {
     frame("D", [0, UInt8(values.count)] + values.flatMap { bigEndian(UInt32($0.count)) + $0 })
 }
 
-/// RowDescription of so many columns, `a`, `b` and so on.
+/// RowDescription of so many columns called `a`.
 private func description(_ count: UInt8) -> [UInt8] {
-    frame("T", [0, count] + (0..<count).flatMap { [0x61 + $0, 0] + [UInt8](repeating: 0, count: 18) })
+    frame("T", [0, count] + (0..<count).flatMap { _ in [0x61, 0] + [UInt8](repeating: 0, count: 18) })
 }
 
 private func outcome(of chunks: [[UInt8]], ends: Bool = false) -> [AdminExchange.Action] {

@@ -324,6 +324,18 @@ import Testing
         #expect(hear(Self.error("near \"x\""), from: .backend) == "ERROR 42601 near \"x\"")
     }
 
+    /// The word may stand where nobody looks.
+    @Test func aStatementThatIsNotLookedAtToItsEndHasSecrets() {
+        var inspection = SessionInspection(values: .shown)
+        let sent = Self.query(
+            "SELECT 1 /*" + String(repeating: "x", count: 9_000) + "*/; ALTER ROLE a PASSWORD 'secret' x")
+        let lines = unsafe inspection.received(sent.span.bytes, from: .frontend).map(\.details)
+        #expect(lines.count == 1 && !lines[0].contains("secret"))
+        let answer = Self.error("near \"secret\"") + Self.ready
+        let said = unsafe inspection.received(answer.span.bytes, from: .backend).map(\.details)
+        #expect(said == ["ERROR 42601 near ***", "idle"])
+    }
+
     /// Two statements under way at once: the second one's answer is not the first one's.
     @Test func pipelinedStatementsKeepTheirSecrets() {
         var inspection = SessionInspection(values: .shown)
