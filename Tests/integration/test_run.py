@@ -1,6 +1,7 @@
 """`routerd run`: a server for the life of one command, of which nothing stays."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import processes
-from router import BINARY, clean_environment, command, postgres_program
+from router import BINARY, clean_environment, command, postgres_program, temporary_directory
 from terminal import CTRL_C, Terminal
 
 PSQL = postgres_program("psql")
@@ -180,6 +181,24 @@ def test_ctrl_c_reaches_the_command_once():
         finally:
             process.kill()
             process.wait()
+
+
+def test_the_template_is_made_once():
+    """initdb took longer than most suites. A copy that somebody has damaged is never trusted."""
+    cache = temporary_directory()
+    try:
+        said = []
+        for _ in range(2):
+            result = run("--log-level", "info", "--", "true", environment={"XDG_CACHE_HOME": str(cache)})
+            assert result.returncode == 0, result.stderr
+            said.append("initdb" in result.stderr)
+        assert said == [True, False]
+        (control,) = cache.glob("routerd/*/global/pg_control")
+        control.unlink()
+        result = run("--", PSQL, "-Atc", "SELECT 1", environment={"XDG_CACHE_HOME": str(cache)})
+        assert result.stdout.strip() == "1", result.stderr
+    finally:
+        shutil.rmtree(cache)
 
 
 def test_many_at_once(runs):
