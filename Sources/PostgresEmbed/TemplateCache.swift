@@ -27,8 +27,13 @@ struct TemplateCache: Sendable {
     /// Copies the template of this name into the empty directory `target`; false where there is none.
     func fetch(_ name: String, to target: borrowing Descriptor) -> Bool {
         guard let cache = try? FileSystem.openDirectory(path),
-            let template = try? FileSystem.openDirectory(name, in: cache), Self.isWhole(template)
+            let template = try? FileSystem.openDirectory(name, in: cache)
         else { return false }
+        guard Self.isWhole(template) else {
+            // In the place of a whole one, which is kept next.
+            try? Removal.remove(name, in: cache)
+            return false
+        }
         var copy = TreeCopy(durability: .none)
         return (try? copy.copy(template, to: target, path: name)) != nil
     }

@@ -197,6 +197,7 @@ def test_the_template_is_made_once():
         control.unlink()
         result = run("--", PSQL, "-Atc", "SELECT 1", environment={"XDG_CACHE_HOME": str(cache)})
         assert result.stdout.strip() == "1", result.stderr
+        assert control.exists(), "a whole one is in its place"
     finally:
         shutil.rmtree(cache)
 
