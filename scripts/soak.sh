@@ -19,13 +19,14 @@ main() {
     export ROUTERD_SOAK=1
     run "unit tests, long" swift test --skip-build
     run "n-th call, all" pytest test_fail_nth.py
-    run "integration, long" pytest --ignore=test_fail_nth.py --ignore=test_chaos.py -m soak
+    run "integration, long" pytest --ignore=test_fail_nth.py --ignore=test_chaos.py \
+        --ignore=test_cuts.py --ignore=test_drops.py -m soak
     run "fuzzing" scripts/fuzz.sh $((minutes * 60 / 8 + 1))
     run "chaos" chaos $((minutes * 60 / 8 + 30))
     run "threads, build" swift build --sanitize=thread --scratch-path .build/tsan --build-tests
     run "threads, units" watched swift test --sanitize=thread --scratch-path .build/tsan --skip-build
     # shellcheck disable=SC2086
-    run "threads, program" watched env ROUTERD_BINARY="$PWD/.build/tsan/debug/routerd" ROUTERD_CHAOS_SECONDS=30 \
+    run "threads, program" watched env ROUTERD_BINARY="$PWD/.build/tsan/debug/routerd" ROUTERD_CHAOS_SECONDS=15 \
         bash -c "cd Tests/integration && exec ../../.venv/bin/python -m pytest $threads"
     while [ $((deadline - SECONDS)) -gt 60 ] && [[ "chaos, fuzzing" =~ $only ]]; do
         local slice=$(((deadline - SECONDS) / 2))
@@ -56,7 +57,8 @@ run() {
 
 pytest() { (cd Tests/integration && exec ../../.venv/bin/python -m pytest -s "$@"); }
 
-chaos() { ROUTERD_CHAOS_SECONDS=$1 pytest test_chaos.py; }
+# Nine tests share the time.
+chaos() { ROUTERD_CHAOS_SECONDS=$(($1 / 8 + 10)) pytest test_chaos.py test_cuts.py test_drops.py; }
 
 # A race is a failure of its own, whatever the test thinks of what came of it.
 watched() { TSAN_OPTIONS="exitcode=66 suppressions=$PWD/scripts/tsan.suppressions" "$@"; }

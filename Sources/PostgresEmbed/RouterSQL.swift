@@ -26,8 +26,8 @@ public enum RouterSQL {
     public static func claim(_ claim: Claim, roles: [String], privileges: TenantPrivileges) -> String {
         var statements: [String] = []
         if claim.databaseName != claim.oldName && claim.databaseName != adminDatabase {
-            // The claim's journal goes when this is answered, so it must be on the disk then, whatever the settings say of
-            // commits; a standby that the tenant may wait for is another matter.
+            // The claim's journal goes when this is answered, so it must be on the disk then, whatever the settings say
+            // of commits; a standby that the tenant may wait for is another matter.
             statements.append("SET synchronous_commit TO local")
             statements.append(rename(claim.oldName, to: claim.databaseName))
         }

@@ -47,8 +47,8 @@ extension ClusterStore {
         }
     }
 
-    /// Removes what was begun and has failed. Where that fails too, for want of descriptors, it is moved out of sight, which
-    /// needs none, and the next sweep finds it.
+    /// Removes what was begun and has failed. Where that fails too, for want of descriptors, it is moved out of sight,
+    /// which needs none, and the next sweep finds it.
     func abandon(_ name: String, in parent: borrowing Descriptor) {
         do throws(EmbedError) {
             try Removal.remove(name, in: parent)
