@@ -93,3 +93,40 @@ extension Router {
         }
     }
 }
+
+// MARK: - Housekeeping
+
+extension Router {
+    /// Keeps the logs of running instances within their bound, and looks after what could not be removed.
+    mutating func keepHouse() {
+        scheduleHousekeeping()
+        forgetStartFailures()
+        if reactor.now - operations.sweptAt >= Limits.sweepInterval { sweep() }
+        forgetUnannounced()
+        let logs = instances.values.compactMap { $0.running?.cluster.log }
+        guard !logs.isEmpty, !isTrimmingLogs else { return }
+        isTrimmingLogs = true
+        workers.submit { [mailbox] in
+            for log in logs { log.trim() }
+            mailbox.post(.logsTrimmed)
+        }
+    }
+
+    /// A failure is kept for as long as clients may be refused because of it.
+    private mutating func forgetStartFailures() {
+        guard !startFailures.isEmpty else { return }
+        let pool = pool
+        startFailures = startFailures.filter { pool.state(of: $0.key) != .cold }
+    }
+
+    /// A database is new for as long as somebody waits for it or its instance runs.
+    private mutating func forgetUnannounced() {
+        guard !unannounced.isEmpty else { return }
+        let pool = pool
+        unannounced = unannounced.filter { pool.state(of: $0) != .cold }
+    }
+
+    mutating func scheduleHousekeeping() {
+        _ = reactor.deadline(at: reactor.now + Limits.housekeepingInterval, owner: Owner(.housekeeping).raw)
+    }
+}

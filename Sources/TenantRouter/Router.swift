@@ -8,7 +8,8 @@ import WireProtocol
 
 /// Everything that lives on the reactor's thread: sessions, instances, the pool, and the tick that moves them.
 ///
-/// `Router+Sessions.swift` does what sessions decide, `Router+Instances.swift` what the pool decides.
+/// `Router+Sessions.swift` does what sessions decide, `Router+Instances.swift` what the pool decides, with
+/// `Router+Preparation.swift` and `Router+Spares.swift`.
 struct Router: ~Copyable {
     var configuration: RouterConfiguration
     var limits: PoolLimits
