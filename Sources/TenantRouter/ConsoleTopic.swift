@@ -2,7 +2,8 @@ import WireProtocol
 
 /// What `SHOW` can show. Columns bear PgBouncer's names where they mean the same.
 enum ConsoleTopic: String, CaseIterable {
-    case help, version, router, tenants, instances, clients, servers, queue, pools, databases, users, lists, config
+    case help, version, router, tenants, sizes, instances, clients, servers, queue, pools, databases, users, lists,
+        config
     case state
 
     /// The word behind SHOW.
@@ -29,6 +30,7 @@ enum ConsoleTopic: String, CaseIterable {
         case .version: [Column("version", .text)]
         case .router: Self.routerColumns
         case .tenants: Self.tenantColumns
+        case .sizes: Self.tenantColumns + [Column("size_bytes", .int8)]
         case .instances: Self.instanceColumns
         case .clients: Self.clientColumns
         case .servers: Self.serverColumns
@@ -50,6 +52,7 @@ enum ConsoleTopic: String, CaseIterable {
         case .version: "the versions of routerd and of its PostgreSQL"
         case .router: "the router itself, one row"
         case .tenants: "every tenant on disk, running or not; wakes nobody"
+        case .sizes: "the same, with what each takes of the disk"
         case .instances: "every tenant that is not cold"
         case .clients: "every client"
         case .servers: "every backend connection"

@@ -78,10 +78,12 @@ public final class MultiTenantRouter: Sendable {
     }
 
     /// Every tenant there is, running or not, sorted by name; wakes nobody. Nil once the router has stopped.
-    public func databases() async -> [DatabaseStatus]? {
+    ///
+    /// - Parameter sizes: whether each directory's size is found out too, by a look at a thousand files a tenant.
+    public func databases(sizes: Bool = false) async -> [DatabaseStatus]? {
         await withCheckedContinuation { continuation in
             let isAsked = ending.unlessEnded {
-                mailbox.post(.run { $0.listTenants { continuation.resume(returning: $1) } })
+                mailbox.post(.run { $0.listTenants(sizes ? .sizes : .names) { continuation.resume(returning: $1) } })
             }
             if !isAsked { continuation.resume(returning: nil) }
         }

@@ -112,8 +112,12 @@ extension Router {
     private mutating func perform(_ command: ConsoleCommand, for session: Token) {
         switch command {
         case .show(.tenants):
-            listTenants { router, tenants in
+            listTenants(.names) { router, tenants in
                 router.answerConsole(session, .success(.rows(tenants.map { $0.row })))
+            }
+        case .show(.sizes):
+            listTenants(.sizes) { router, tenants in
+                router.answerConsole(session, .success(.rows(tenants.map { $0.sizedRow })))
             }
         case .show(let topic): answerConsole(session, .success(.rows(rows(of: topic))))
         case .formality: answerConsole(session, .success(.done))

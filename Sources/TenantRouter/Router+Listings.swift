@@ -11,7 +11,7 @@ extension Router {
         case .help: Self.help
         case .version: [[.text("routerd \(RouterVersion.current) (PostgreSQL \(store.installation.version))")]]
         case .router: [routerRow]
-        case .tenants: []
+        case .tenants, .sizes: []
         case .instances: instanceRows
         case .clients: eachSession { clientRow($0) }
         case .servers: eachSession { serverRow($0) }

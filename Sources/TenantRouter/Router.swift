@@ -45,7 +45,7 @@ struct Router: ~Copyable {
     var consoles: [Session.Entrance: Int] = [:]
     /// The console that is being advanced: an answer that comes at once does not begin that anew.
     var advancing: Token?
-    var tenantListing = TenantListing()
+    var tenantListings: [TenantListing.Detail: TenantListing] = [:]
     /// Whose messages are printed.
     var inspections: Inspections
     /// Databases whose first session is still to be told that they are new.

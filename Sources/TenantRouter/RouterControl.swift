@@ -48,8 +48,10 @@ public struct RouterControl: ~Copyable {
     }
 
     /// Every tenant there is, running or not, sorted by name; wakes nobody.
-    public mutating func databases() throws(ControlError) -> [DatabaseStatus] {
-        try query("SHOW TENANTS").compactMap { DatabaseStatus($0) }
+    ///
+    /// - Parameter sizes: whether each directory's size is found out too, by a look at a thousand files a tenant.
+    public mutating func databases(sizes: Bool = false) throws(ControlError) -> [DatabaseStatus] {
+        try query(sizes ? "SHOW SIZES" : "SHOW TENANTS").compactMap { DatabaseStatus($0) }
     }
 
     /// Stops the router orderly, or in a hurry, which is what a second call asks for too. Answers when it has begun;
@@ -205,6 +207,7 @@ extension DatabaseStatus {
         locked = row["locked"] == "t"
         processID = row["pid"].flatMap { Int32($0) }
         since = row["since"].flatMap(ControlTime.seconds)
+        sizeBytes = row["size_bytes"].flatMap { Int($0) }
     }
 }
 

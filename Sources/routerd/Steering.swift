@@ -145,11 +145,15 @@ struct List: ParsableCommand {
             """,
         aliases: ["list-databases"])
 
+    @Flag(help: "Find out what each tenant takes of the disk too: a look at a thousand files each.")
+    var sizes = false
+
     @OptionGroup var router: RunningRouter
     @OptionGroup var presentation: Presentation
 
     func run() throws {
-        try presentation.show({ try router.ask { control throws(ControlError) in try control.databases() } }) {
+        let answer = { try router.ask { control throws(ControlError) in try control.databases(sizes: sizes) } }
+        try presentation.show(answer) {
             tenants in
             tenants.isEmpty ? "no tenants yet: one is made when somebody connects" : Table(databases: tenants).text
         }

@@ -16,16 +16,18 @@ struct Table {
 
     /// Tenants and what they do.
     init(databases: [DatabaseStatus]) {
-        alignments = [.left, .left, .right, .right, .right, .right]
         let header = ["DATABASE", "STATE", "SESSIONS", "QUEUE", "PID", "FOR"]
+        let hasSizes = databases.contains { $0.sizeBytes != nil }
+        alignments = [.left, .left] + [Alignment](repeating: .right, count: hasSizes ? 5 : 4)
         rows =
-            [header]
+            [header + (hasSizes ? ["SIZE"] : [])]
             + databases.map { database in
-                [
+                let cells = [
                     Self.printable(database.dbName), database.state,
                     "\(database.sessions)\(database.locked ? " (all)" : "")", "\(database.queueLength)",
                     database.processID.map { "\($0)" } ?? "-", database.since.map { Self.span(since: $0) } ?? "-",
                 ]
+                return cells + (hasSizes ? [database.sizeBytes.map { Self.size($0) } ?? "-"] : [])
             }
     }
 
@@ -57,6 +59,16 @@ struct Table {
         case .control, .format, .lineSeparator, .paragraphSeparator: false
         default: true
         }
+    }
+
+    /// As du(1) -h has it, by the thousand-and-twenty-fourth.
+    static func size(_ bytes: Int) -> String {
+        var (rest, unit) = (Double(bytes), 0)
+        let units = ["B", "KB", "MB", "GB", "TB"]
+        while rest >= 1024, unit < units.count - 1 { (rest, unit) = (rest / 1024, unit + 1) }
+        let tenths = Int((rest * 10).rounded())
+        return unit == 0 || tenths >= 100
+            ? "\(Int(rest.rounded())) \(units[unit])" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
     /// The time that has passed, in its two largest units.

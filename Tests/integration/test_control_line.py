@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 import processes
@@ -55,6 +57,33 @@ def test_stats_in_json(router):
             assert instance["processID"] == router.postmaster("alice")
             assert abs(instance["since"] - time.time()) < 60
             assert stats["processID"] == router.pid and stats["baseDirectory"] == str(router.directory)
+
+
+def schema(name):
+    return json.loads((Path(__file__).parents[2] / "docs/schema" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("verb", ["stats", "list"])
+def test_json_keeps_to_its_schema(router, verb):
+    """What programs read is written down, and nothing else is printed."""
+    router.value("described", "SELECT 1")
+    for arguments in ([], ["--sizes"]) if verb == "list" else ([],):
+        answer = json.loads(steer(router, verb, "--json", *arguments).stdout)
+        jsonschema.validate(answer, schema(verb))
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate([{}] if verb == "list" else {}, schema(verb))
+
+
+def test_sizes(router):
+    """A tenant that fills the disk is found by the one column that says so."""
+    with router.connect("heavy") as connection:
+        connection.execute("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+    sizes = {one["dbName"]: one["sizeBytes"] for one in json.loads(steer(router, "list", "--sizes", "--json").stdout)}
+    measured = int(subprocess.run(
+        ["du", "-s", "--block-size=1", router.directory / "heavy"], capture_output=True, text=True, check=True).stdout.split()[0])
+    assert abs(sizes["heavy"] - measured) < 4 << 20
+    assert sizes["heavy"] > 20_000_000
+    assert "SIZE" in steer(router, "list", "--sizes").stdout and "SIZE" not in steer(router, "list").stdout
 
 
 def test_tables_for_people(router):
