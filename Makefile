@@ -11,7 +11,8 @@ MINUTES ?= 10
 ONLY ?=
 # Where `make install` and `make uninstall` work; DESTDIR, if there is one, goes before it.
 PREFIX ?= /usr/local
-# Which integration tests to run, e.g. make integration TESTS="-k cancel".
+# Which integration tests to run, e.g. make integration TESTS="-k cancel". Most of them wait most of the time, so three
+# go on at once, each file's in one process.
 TESTS ?=
 
 SWIFT   ?= swift
@@ -49,7 +50,7 @@ unit: ## Build without warnings and run the Swift tests
 integration: ## Run the black-box tests on the debug program (TESTS= selects)
 	@scripts/install.sh test
 	@scripts/build-tests.sh
-	@.venv/bin/python -m pytest Tests/integration $(TESTS)
+	@.venv/bin/python -m pytest Tests/integration --numprocesses 3 --dist loadfile $(TESTS)
 
 soak: ## Run the long versions of the tests for MINUTES=10 or longer (ONLY= selects)
 	@scripts/install.sh test

@@ -127,7 +127,7 @@ MESSAGE
 
 install_python_packages() {
     local wanted=Tests/integration/requirements.txt installed=.venv/requirements.txt
-    local modules='psycopg, psycopg2, asyncpg, pg8000, sqlalchemy, jsonschema, pytest'
+    local modules='psycopg, psycopg2, asyncpg, pg8000, sqlalchemy, jsonschema, pytest, xdist'
     cmp -s "$wanted" "$installed" && .venv/bin/python -c "import $modules" 2>/dev/null && return
     say "installing $(paste -sd' ' "$wanted") into .venv"
     python3 -m venv --clear .venv || fail "python3 -m venv failed: is python3-venv installed?"

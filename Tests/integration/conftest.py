@@ -2,6 +2,7 @@
 
 import hashlib
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 import processes
 from router import BINARY, PREFIX, Router
+
+# A shell that starts this in the background has it, and every program under test, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A thousand clients and as many backends need descriptors on both sides; children inherit the limit.
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

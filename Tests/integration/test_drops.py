@@ -52,7 +52,7 @@ class Visitor(threading.Thread):
                     self.visits += 1
             except psycopg.Error as error:
                 # Two of them may make the table at once.
-                if error.sqlstate not in (*TOLD, "23505", "42P07"):
+                if error.sqlstate not in (*TOLD, "23505", "42P07", "42710"):
                     self.fault = f"{error.sqlstate} {error}"
 
 

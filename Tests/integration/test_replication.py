@@ -90,6 +90,8 @@ def test_receivewal_follows_the_write_ahead_log(router, name):
     router.run(
         postgres_program("pg_receivewal"), *arguments, "--create-slot", "--if-not-exists", environment=tenant(name))
     with running(router, "pg_receivewal", *arguments, environment=tenant(name)), router.connect(name) as connection:
+        # A slot keeps nothing before somebody has read from it once.
+        assert processes.eventually(lambda: any(archive.iterdir()), within=10)
         connection.execute("INSERT INTO written SELECT generate_series(1, 20000)")
         [(segment,)] = connection.execute("SELECT pg_walfile_name(pg_current_wal_lsn())")
         connection.execute("SELECT pg_switch_wal()")
