@@ -8,8 +8,9 @@ struct Statement {
     enum Purpose {
         /// The tenant's database gets its name, and its first roles.
         case naming
-        /// A spare's first connection. Done when its backend has gone: a claim renames what it was connected to.
-        case warming
+        /// A spare's first connection to this database. Done when its backend has gone: a claim renames what it was
+        /// connected to.
+        case warming(String)
         /// Whether something but clients is at work in it.
         case occupancy
         /// The role that these sessions connect as is created.
@@ -22,7 +23,7 @@ struct Statement {
     /// What it is run in.
     var database: String {
         switch purpose {
-        case .warming: RouterSQL.claimableDatabase
+        case .warming(let database): database
         case .naming, .occupancy, .role: RouterSQL.adminDatabase
         }
     }

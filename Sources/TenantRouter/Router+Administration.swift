@@ -114,7 +114,7 @@ extension Router {
         }
         switch statement.purpose {
         case .naming: named(instance, result.map { _ in })
-        case .warming: warmed(instance, result.map { _ in })
+        case .warming(let database): warmed(instance, database, result.map { _ in })
         case .occupancy: occupancyTold(instance, result)
         case .role(_, let waiting):
             for session in waiting { roleSettled(session, result.map { _ in }) }

@@ -31,15 +31,20 @@ extension Router {
         }
     }
 
-    /// The first connection to a database builds what all later ones read.
+    /// The first connection to a database builds what all later ones read: the router's own, then the clients'.
     mutating func warm(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
         instance.phase = .warming(running, socket)
-        run(Statement(purpose: .warming, text: RouterSQL.warming), on: instance)
+        warm(instance, RouterSQL.adminDatabase)
     }
 
-    mutating func warmed(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
+    private mutating func warm(_ instance: Instance, _ database: String) {
+        run(Statement(purpose: .warming(database), text: RouterSQL.warming), on: instance)
+    }
+
+    mutating func warmed(_ instance: Instance, _ database: String, _ result: Result<Void, ErrorMessage>) {
         guard case .warming(let running, let socket) = instance.phase else { return }
         switch result {
+        case .success where database == RouterSQL.adminDatabase: warm(instance, RouterSQL.claimableDatabase)
         case .success:
             instance.phase = .spare(running, socket)
             log.debug("a spare is ready", metadata: ["pid": "\(running.processID)"])
