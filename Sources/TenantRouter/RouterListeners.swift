@@ -62,8 +62,10 @@ public final class RouterListeners: Sendable {
     /// Takes listening sockets that somebody else has bound, as a service manager passes them, in place of those that
     /// the configuration names. If this returns, they are closed with the listeners or by the router that takes them.
     ///
-    /// - Parameter numbers: descriptors of TCP or Unix sockets, at least one. The names of Unix sockets stay in the
-    ///   file system at the end: they belong to whoever made them.
+    /// - Parameters:
+    ///   - numbers: descriptors of TCP or Unix sockets, at least one. The names of Unix sockets stay in the file system
+    ///     at the end: they belong to whoever made them.
+    ///   - configuration: who may be served on them.
     /// - Throws: ``RouterError`` with the kind `listener` for a descriptor that is no listening stream socket, and
     ///   `configuration` for an address that is not loopback, unless that is allowed explicitly.
     public static func adopt(

@@ -1,5 +1,3 @@
-import TestSupport
-
 @testable import WireProtocol
 
 /// What a fuzzer feeds: one input for any of the parsers, and what must hold for every input. Compiled into the tests,
