@@ -4,12 +4,11 @@ import hashlib
 import resource
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
 import processes
-from router import BINARY, PREFIX, Router
+from router import BINARY, PREFIX, Router, looked_after
 
 # A shell that starts this in the background has it, and every program under test, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -51,16 +50,15 @@ def pytest_runtest_makereport(item, call):
 def router(request):
     """Shared by the tests of a file, which may name flags in ROUTER_ARGUMENTS: each takes database names of its own."""
     arguments = getattr(request.module, "ROUTER_ARGUMENTS", ())
-    yield from _lifetime([Router(*arguments, on_disk=_on_disk(request)).start()])
+    with looked_after([Router(*arguments, on_disk=_on_disk(request))]) as [router]:
+        yield router.start()
 
 
 @pytest.fixture
 def routers(request):
     """Makes routers of the test's own: `routers("--flag", …)` is started; all are stopped and checked afterwards."""
-    made = _Routers(_on_disk(request))
-    yield made
-    for _ in _lifetime(made, give=False):
-        pass
+    with looked_after(_Routers(_on_disk(request))) as made:
+        yield made
 
 
 def _on_disk(request):
@@ -80,21 +78,6 @@ class _Routers(list):
         router = Router(*arguments, on_disk=self.on_disk, **options)
         self.append(router)
         return router
-
-
-def _lifetime(routers, give=True):
-    try:
-        if give:
-            yield routers[0]
-        for router in routers:
-            router.stop()
-            router.expect_no_process()
-    finally:
-        left = [router.discard() for router in routers]
-        for router in routers:
-            router.remove_logs()
-    assert not any(left), f"processes had to be ended by the test: {left}"
-    assert not any(Path(router.home).exists() for router in routers), "a directory is left behind"
 
 
 @pytest.fixture

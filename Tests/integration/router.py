@@ -1,5 +1,6 @@
 """The program under test: started, watched, stopped, and looked after when it is gone."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -240,6 +241,22 @@ class Router:
         self._kept = self.log
         while self._logs:
             self._logs.pop().unlink()
+
+
+@contextlib.contextmanager
+def looked_after(routers):
+    """Stops them afterwards, which holds what `stop` holds, and leaves nothing of them behind, whatever came to pass."""
+    try:
+        yield routers
+        for router in routers:
+            router.stop()
+            router.expect_no_process()
+    finally:
+        left = [router.discard() for router in routers]
+        for router in routers:
+            router.remove_logs()
+    assert not any(left), f"processes had to be ended by the test: {left}"
+    assert not any(Path(router.home).exists() for router in routers), "a directory is left behind"
 
 
 def clean_environment():

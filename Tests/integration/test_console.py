@@ -17,7 +17,7 @@ import pytest
 import processes
 import wire
 from console import control, private, token
-from router import IS_ROOT, Router, command, postgres_program, temporary_directory
+from router import IS_ROOT, Router, command, looked_after, postgres_program, temporary_directory
 
 TOPICS = ["HELP", "VERSION", "ROUTER", "TENANTS", "INSTANCES", "CLIENTS", "SERVERS", "QUEUE", "POOLS", "DATABASES",
           "USERS", "LISTS", "CONFIG", "STATE"]
@@ -28,25 +28,16 @@ CHANGES = ["DROP nobody", "HIBERNATE nobody", "WAKE nobody", "INSPECT nobody ON"
 def router():
     """With a Unix socket of its own, which is no control socket."""
     directory = temporary_directory()
-    yield from shared(Router("--socket-dir", directory))
+    with looked_after([Router("--socket-dir", directory)]) as [router]:
+        yield router.start()
     shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="module")
 def narrow():
     """One session for each tenant, and few clients."""
-    yield from shared(Router("--max-connections", "1", "--max-clients", "3"))
-
-
-def shared(router):
-    try:
+    with looked_after([Router("--max-connections", "1", "--max-clients", "3")]) as [router]:
         yield router.start()
-        router.stop()
-        router.expect_no_process()
-    finally:
-        left = router.discard()
-        router.remove_logs()
-    assert not left
 
 
 def looking(router, **more):

@@ -10,7 +10,7 @@ import pytest
 
 import processes
 import wire
-from router import Router
+from router import Router, looked_after
 from test_console import control
 
 # Time, session, tenant, and what is about the message.
@@ -107,18 +107,10 @@ def test_a_psql_session(routers):
 @pytest.fixture(scope="module")
 def both():
     """Two routers on which nobody is read along at first: the second one shows values."""
-    made = [Router(), Router("--inspect-values")]
-    try:
+    with looked_after([Router(), Router("--inspect-values")]) as made:
         for router in made:
             router.start()
         yield made
-        for router in made:
-            router.stop()
-    finally:
-        left = [router.discard() for router in made]
-        for router in made:
-            router.remove_logs()
-    assert not any(left)
 
 
 def switch(router, tenant, state):

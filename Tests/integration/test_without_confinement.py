@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from confinement import COMPILER, compile, compiled, confined
-from router import BINARY, Router, clean_environment, free_port, temporary_directory
+from router import BINARY, Router, clean_environment, free_port, looked_after, temporary_directory
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,8 @@ def unconfined(request, kernel):
     else:
         router = Router("--confine", "auto")
         router.launcher = [kernel, "landlock"]
-    try:
+    with looked_after([router]):
         yield router.start()
-        router.stop()
-        router.expect_no_process()
-    finally:
-        left = router.discard()
-        router.remove_logs()
-    assert not left
 
 
 def test_the_log_says_so(unconfined):
