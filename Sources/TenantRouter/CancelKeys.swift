@@ -14,19 +14,19 @@ struct CancelKeys {
     }
 
     private var targets: [CancelKey: Target] = [:]
-    private var issued: [UInt32: CancelKey] = [:]
+    private var issued: [UInt64: CancelKey] = [:]
 
     /// Makes the key that the client gets for the backend's own, with a fresh secret of the same length: protocol 3.0
     /// allows four bytes and nothing else.
-    mutating func issue(for key: CancelKey, of instance: InstanceID, session slot: UInt32) -> CancelKey {
-        revoke(session: slot)
+    mutating func issue(for key: CancelKey, of instance: InstanceID, session number: UInt64) -> CancelKey {
+        revoke(session: number)
         var random = SystemRandomNumberGenerator()
         while true {
             let secret = key.secret.map { _ in UInt8.random(in: .min ... .max, using: &random) }
             let fresh = CancelKey(processID: key.processID, secret: secret)
             guard targets[fresh] == nil else { continue }
             targets[fresh] = Target(instance: instance, key: key)
-            issued[slot] = fresh
+            issued[number] = fresh
             return fresh
         }
     }
@@ -35,11 +35,11 @@ struct CancelKeys {
     func target(of key: CancelKey) -> Target? { targets[key] }
 
     /// The process id of a session's backend, which its key carries.
-    func backend(ofSession slot: UInt32) -> Int32? { issued[slot]?.processID }
+    func backend(ofSession number: UInt64) -> Int32? { issued[number]?.processID }
 
     /// The session has ended: its key is worth nothing any more.
-    mutating func revoke(session slot: UInt32) {
-        guard let key = issued.removeValue(forKey: slot) else { return }
+    mutating func revoke(session number: UInt64) {
+        guard let key = issued.removeValue(forKey: number) else { return }
         targets[key] = nil
     }
 }

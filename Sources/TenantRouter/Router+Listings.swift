@@ -5,21 +5,23 @@ import WireProtocol
 // What SHOW shows, row by row.
 
 extension Router {
-    /// - Parameter topic: anything but the tenants, which a worker reads.
-    func rows(of topic: ConsoleTopic) -> [[ResultValue]] {
+    /// - Parameters:
+    ///   - topic: anything but the tenants, which a worker reads.
+    ///   - sessions: all of them, for a topic that is about them.
+    func rows(of topic: ConsoleTopic, _ sessions: [SessionEntry]) -> [[ResultValue]] {
         switch topic {
         case .help: Self.help
         case .version: [[.text("routerd \(RouterVersion.current) (PostgreSQL \(store.installation.version))")]]
         case .router: [routerRow]
         case .tenants, .sizes: []
         case .instances: instanceRows
-        case .clients: eachSession { clientRow($0) }
-        case .servers: eachSession { serverRow($0) }
-        case .queue: queueRows
-        case .pools: poolRows
+        case .clients: sessions.map { clientRow($0) }
+        case .servers: sessions.compactMap { serverRow($0) }
+        case .queue: queueRows(sessions)
+        case .pools: poolRows(sessions)
         case .databases: statistics.pool.instances.map { databaseRow($0) }
-        case .users: users.map { [.text($0), .text("session")] }
-        case .lists: lists.map { [.text($0), .int8(Int64($1))] }
+        case .users: users(sessions).map { [.text($0), .text("session")] }
+        case .lists: lists(sessions).map { [.text($0), .int8(Int64($1))] }
         case .config: configRows
         case .state:
             [
@@ -82,96 +84,47 @@ extension Router {
 
 // MARK: - Clients
 
-/// Where a client stands, in PgBouncer's words.
-private enum ClientState: String {
-    /// It has not said what it wants.
-    case login
-    /// It waits for an instance.
-    case waiting
-    /// A backend is being connected.
-    case connecting
-    /// It has a backend, or talks to the console.
-    case active
-    /// Its end is under way.
-    case closing
-
-    init(_ stage: Session.Stage) {
-        switch stage {
-        case .awaitingStartup: self = .login
-        case .arriving(_, .queued): self = .waiting
-        case .arriving: self = .connecting
-        case .relaying, .frontendEnded, .console: self = .active
-        case .flushing, .cancelling, .lingering, .abandoning, .closed: self = .closing
-        }
-    }
-}
-
 extension Router {
-    /// Every session's row, in the order they stand in.
-    private func eachSession<Row>(_ row: (Token) -> Row?) -> [Row] {
-        var rows: [Row] = []
-        var slot: UInt32 = 0
-        while let session = sessions.first(from: slot) {
-            if let row = row(session) { rows.append(row) }
-            slot = session.slot + 1
-        }
-        return rows
-    }
-
-    private func clientRow(_ session: Token) -> [ResultValue]? {
-        let (label, state) = (sessions[session].label, ClientState(sessions[session].stage))
-        let peer = reactor.peer(of: sessions[session].frontend)
+    private func clientRow(_ session: SessionEntry) -> [ResultValue] {
         let (wait, waitMicroseconds) = waited(session)
         return [
-            .text("C"), .text(label.user), .text(label.tenant), .text(state.rawValue),
-            .text(peer.map { $0.port == nil ? "unix" : $0.host } ?? ""), (peer?.port).map { .int8(Int64($0)) } ?? .null,
-            .timestamptz(wallTime(of: label.connectedAt)), wait, waitMicroseconds,
-            cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null, .text(label.application),
-            .int8(Int64(sessions[session].number)),
+            .text("C"), .text(session.user), .text(session.tenant), .text(session.state.rawValue),
+            .text(session.peer.map { $0.port == nil ? "unix" : $0.host } ?? ""),
+            (session.peer?.port).map { .int8(Int64($0)) } ?? .null,
+            .timestamptz(WallClock.now - session.age.inMicroseconds), wait, waitMicroseconds,
+            session.backend.map { .int8(Int64($0)) } ?? .null, .text(session.application), .int8(Int64(session.number)),
         ]
     }
 
-    private func serverRow(_ session: Token) -> [ResultValue]? {
-        let label = sessions[session].label
-        let state: String
-        switch sessions[session].stage {
-        case .arriving(_, .connecting), .arriving(_, .startingUp): state = "login"
-        case .relaying, .frontendEnded: state = "active"
-        case .abandoning: state = "closing"
-        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: return nil
-        }
+    private func serverRow(_ session: SessionEntry) -> [ResultValue]? {
+        guard let state = session.serverState else { return nil }
         return [
-            .text("S"), .text(label.user), .text(label.tenant), .text(state), .text("unix"),
-            cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null,
-            .int8(Int64(sessions[session].number)),
+            .text("S"), .text(session.user), .text(session.tenant), .text(state.rawValue), .text("unix"),
+            session.backend.map { .int8(Int64($0)) } ?? .null, .int8(Int64(session.number)),
         ]
     }
 
     /// How long a client has waited that waits, in whole seconds and the microseconds beside them.
-    private func waited(_ session: Token) -> (ResultValue, ResultValue) {
-        guard ClientState(sessions[session].stage) == .waiting else { return (.int8(0), .int8(0)) }
-        let microseconds = (reactor.now - sessions[session].label.connectedAt).inMicroseconds
+    private func waited(_ session: SessionEntry) -> (ResultValue, ResultValue) {
+        guard session.state == .waiting else { return (.int8(0), .int8(0)) }
+        let microseconds = session.age.inMicroseconds
         return (.int8(microseconds / 1_000_000), .int8(microseconds % 1_000_000))
     }
 
     /// Each tenant's queue in the order in which its clients came.
-    private var queueRows: [[ResultValue]] {
-        let waiting = eachSession { session -> (tenant: TenantName, session: Token)? in
-            guard case .arriving(let arrival, .queued) = sessions[session].stage else { return nil }
-            return (arrival.tenant, session)
-        }
+    private func queueRows(_ sessions: [SessionEntry]) -> [[ResultValue]] {
+        let waiting = sessions.compactMap { session in session.queuedFor.map { (tenant: $0, session: session) } }
         var positions: [TenantName: Int64] = [:]
         let inOrder = waiting.sorted { left, right in
-            let (leftNumber, rightNumber) = (sessions[left.session].number, sessions[right.session].number)
-            return (left.tenant.string, leftNumber) < (right.tenant.string, rightNumber)
+            (left.tenant.string, left.session.number) < (right.tenant.string, right.session.number)
         }
         return inOrder.map { tenant, session in
             positions[tenant, default: 0] += 1
             let (wait, waitMicroseconds) = waited(session)
             return [
-                .int8(positions[tenant] ?? 0), .text(tenant.string), .text(sessions[session].label.user), wait,
+                .int8(positions[tenant] ?? 0), .text(tenant.string), .text(session.user), wait,
                 waitMicroseconds, pool.limit(holding: tenant).map { .text($0.word) } ?? .null,
-                .int8(Int64(sessions[session].number)),
+                .int8(Int64(session.number)),
             ]
         }
     }
@@ -204,19 +157,18 @@ extension Router {
         var longestWait: Int64 = 0
     }
 
-    private var poolRows: [[ResultValue]] {
+    private func poolRows(_ sessions: [SessionEntry]) -> [[ResultValue]] {
         var pools: [PoolKey: PoolSums] = [:]
-        for session in eachSession({ $0 }) {
-            let label = sessions[session].label
-            let key = PoolKey(database: label.tenant, user: label.user)
-            switch sessions[session].stage {
-            case .relaying, .frontendEnded: pools[key, default: PoolSums()].active += 1
-            case .arriving(_, .queued):
-                let wait = (reactor.now - label.connectedAt).inMicroseconds
+        for session in sessions where session.serverState != nil || session.state != .active {
+            let key = PoolKey(database: session.tenant, user: session.user)
+            switch session.state {
+            case .active: pools[key, default: PoolSums()].active += 1
+            case .waiting:
+                let wait = session.age.inMicroseconds
                 pools[key, default: PoolSums()].waiting += 1
                 pools[key, default: PoolSums()].longestWait = max(wait, pools[key]?.longestWait ?? 0)
-            case .arriving: pools[key, default: PoolSums()].login += 1
-            case .awaitingStartup, .flushing, .cancelling, .console, .lingering, .abandoning, .closed: break
+            case .connecting: pools[key, default: PoolSums()].login += 1
+            case .login, .closing: break
             }
         }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
@@ -228,17 +180,16 @@ extension Router {
         }
     }
 
-    private var users: [String] {
-        Set(eachSession { sessions[$0].label.user.isEmpty ? nil : sessions[$0].label.user }).sorted()
+    private func users(_ sessions: [SessionEntry]) -> [String] {
+        Set(sessions.map(\.user).filter { !$0.isEmpty }).sorted()
     }
 
-    private var lists: [(String, Int)] {
-        let states = eachSession { ClientState(sessions[$0].stage) }
-        return [
-            ("databases", pool.snapshot.count), ("users", users.count), ("pools", poolRows.count),
-            ("free_clients", max(0, maxClients - admittedClients)), ("used_clients", sessions.count),
-            ("login_clients", states.filter { $0 == .login }.count), ("free_servers", 0),
-            ("used_servers", eachSession { serverRow($0) }.count),
+    private func lists(_ sessions: [SessionEntry]) -> [(String, Int)] {
+        [
+            ("databases", pool.snapshot.count), ("users", users(sessions).count),
+            ("pools", poolRows(sessions).count), ("free_clients", max(0, maxClients - ledger.counts.admitted)),
+            ("used_clients", sessions.count), ("login_clients", sessions.filter { $0.state == .login }.count),
+            ("free_servers", 0), ("used_servers", sessions.filter { $0.serverState != nil }.count),
         ]
     }
 }

@@ -41,6 +41,8 @@ public struct RouterConfiguration: Sendable {
     public var tenantNetwork: Bool
     /// Which kernel interface moves the bytes.
     public var io: IOEngine
+    /// How many threads serve sessions, each with clients of its own.
+    public var workers: Int
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
@@ -77,6 +79,7 @@ public struct RouterConfiguration: Sendable {
         storage: Storage = .directory,
         tenantNetwork: Bool = false,
         io: IOEngine = .auto,
+        workers: Int = 1,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
@@ -101,6 +104,7 @@ public struct RouterConfiguration: Sendable {
         self.storage = storage
         self.tenantNetwork = tenantNetwork
         self.io = io
+        self.workers = workers
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
@@ -160,6 +164,11 @@ public struct RouterConfiguration: Sendable {
         if let spares, !(0...Self.mostSpares).contains(spares) {
             throw RouterError(
                 .configuration, "--spares (ROUTERD_SPARES) is \(spares), and must be between 0 and \(Self.mostSpares)")
+        }
+        guard (1...Limits.workers).contains(workers) else {
+            throw RouterError(
+                .configuration,
+                "--workers (ROUTERD_WORKERS) is \(workers), and must be between 1 and \(Limits.workers)")
         }
         guard queueTimeout > .zero else {
             throw RouterError(

@@ -1,3 +1,4 @@
+import PostgresEmbed
 import Reactor
 import TenantPool
 import WireProtocol
@@ -26,6 +27,8 @@ struct Session {
     var label = SessionLabel()
     /// The one deadline that runs for this session.
     var deadline: Token?
+    /// Its instance's socket while a backend is being connected: where the backlog is full, that is tried again.
+    var way: InstanceSocket?
     /// Whether it counts towards the limit of clients: from its startup packet on.
     private(set) var isAdmitted = false
     /// Whether it counts towards the places of the console.

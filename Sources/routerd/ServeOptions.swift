@@ -22,6 +22,7 @@ struct ServeOptions: ParsableArguments {
     @Flag(.memory) var memory: Bool?
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
     @Option(.io) var io: IOEngine?
+    @Option(.workers) var workers: Int?
     @Option(.socketDir) var socketDir: String?
     @Option(.postgresBin) var postgresBin: String?
     @Option(.runAs) var runAs: String?
@@ -123,6 +124,7 @@ extension ServeOptions {
             storage: try sources.isOn(.memory, memory) ?? false ? .memory : .directory,
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
             io: try sources.value(.io, io) ?? defaults.io,
+            workers: try sources.value(.workers, workers) ?? defaults.workers,
             socketDirectory: try sources.value(.socketDir, socketDir),
             postgresBinDirectory: try sources.value(.postgresBin, postgresBin),
             allowRemoteWithoutAuthentication: try sources.isOn(

@@ -1,0 +1,53 @@
+import Reactor
+import TenantPool
+import WireProtocol
+
+/// What a lane tells the centre of its sessions: everything that concerns more than one session.
+enum LaneReport: Sendable {
+    /// A client wants a lease; answered by `granted` or `refused`, unless it leaves.
+    case leaseRequested(SessionID, TenantName, user: String)
+    case waiterLeft(SessionID)
+    case leaseReturned(InstanceID)
+    /// PostgreSQL does not know the user: answered by `roleSettled`.
+    case roleWanted(SessionID, user: String, InstanceID)
+    /// A client has waited for a while and may be told what for: answered by `waitExplained`, if there is something to say.
+    case waitsLong(SessionID, TenantName)
+    /// The console has read a command: answered by `consoleAnswered`.
+    case command(ConsoleCommand, ConsoleClient)
+    /// The answer to `list`.
+    case listed(UInt64, [SessionEntry])
+    /// The last session has gone while the router closes.
+    case emptied
+}
+
+/// What the centre tells a lane.
+enum LaneOrder: Sendable {
+    /// A client that was just accepted: its descriptor, which is the lane's from here on, and its place.
+    case accepted(CInt, Session.Entrance, number: UInt64)
+    /// The router is nearly full: the client that has been silent for longest makes room.
+    case makeRoom
+    case granted(Token, InstanceID)
+    case refused(Token, ErrorMessage)
+    case roleSettled(Token, RoleOutcome)
+    case waitExplained(Token, ErrorMessage)
+    /// The instance is gone or about to be.
+    case instanceStopped(InstanceID)
+    case consoleAnswered(Token, Result<ConsoleSession.Answer, ErrorMessage>)
+    /// Answered by `listed`, with the same number.
+    case list(UInt64)
+    case inspect(TenantName, isOn: Bool)
+    case kill(Token)
+    case reconfigured(RouterConfiguration)
+    /// The router is about to end: who has not become a session goes.
+    case close
+    /// The router has ended.
+    case end
+}
+
+/// What became of a role that a client needs.
+enum RoleOutcome: Sendable {
+    case created
+    case failed(ErrorMessage)
+    /// Its instance stopped meanwhile.
+    case instanceStopped
+}

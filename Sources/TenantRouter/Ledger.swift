@@ -1,0 +1,164 @@
+import PostgresEmbed
+import Synchronization
+import TenantPool
+import WireProtocol
+
+/// What the lanes of a router and its centre share: places, keys of cancel requests, the ways to instances, news.
+///
+/// All of it is behind one lock, which is held for a few comparisons when a client comes, names its tenant, gets its
+/// backend and leaves. No relayed byte meets it.
+final class Ledger: Sendable {
+    /// Where a client that was just accepted goes.
+    struct Place {
+        let lane: Int
+        /// Counts from 1; log lines carry it.
+        let number: UInt64
+    }
+
+    /// An instance that clients may enter.
+    struct Served {
+        let socket: InstanceSocket
+        let tenant: TenantName
+    }
+
+    /// What the lanes have in all.
+    struct Counts {
+        /// Clients that are connected, whatever they are doing.
+        var sessions = 0
+        /// Those that have named their tenant: what `maxClients` limits.
+        var admitted = 0
+        /// Clients of the console, by the way they came: what `Limits.consoles` limits.
+        var consoles: [Session.Entrance: Int] = [:]
+        /// Since the router started.
+        var sessionsEver: UInt64 = 0
+        /// Those of them that talked to the console.
+        var consolesEver: UInt64 = 0
+    }
+
+    private struct State {
+        var counts = Counts()
+        var maxClients: Int
+        var sessionsOfLane: [Int]
+        var cancelKeys = CancelKeys()
+        var instances: [InstanceID: Served] = [:]
+        /// Databases whose first session is still to be told that they are new.
+        var unannounced: Set<TenantName> = []
+    }
+
+    /// How many sessions there may be, refused and silent clients included.
+    let capacity: Int
+    private let state: Mutex<State>
+
+    init(lanes: Int, maxClients: Int) {
+        capacity = maxClients + Limits.refusedClients + 2 * Limits.consoles
+        state = Mutex(State(maxClients: maxClients, sessionsOfLane: Array(repeating: 0, count: lanes)))
+    }
+}
+
+// MARK: - Places
+
+extension Ledger {
+    var counts: Counts { state.withLock(\.counts) }
+
+    /// How many clients may be admitted at once.
+    var maxClients: Int {
+        get { state.withLock(\.maxClients) }
+        set { state.withLock { $0.maxClients = newValue } }
+    }
+
+    /// A client was accepted: it goes to the lane with the fewest; nil when the last place is taken.
+    func enter() -> Place? {
+        state.withLock { state in
+            guard state.counts.sessions < capacity else { return nil }
+            let lane = state.sessionsOfLane.indices.min { state.sessionsOfLane[$0] < state.sessionsOfLane[$1] } ?? 0
+            state.sessionsOfLane[lane] += 1
+            state.counts.sessions += 1
+            state.counts.sessionsEver += 1
+            return Place(lane: lane, number: state.counts.sessionsEver)
+        }
+    }
+
+    /// The lane whose longest silent client is to make room, while only the last places are left.
+    var crowdedLane: Int? {
+        state.withLock { state in
+            guard state.counts.sessions >= capacity - Limits.placesKeptFree else { return nil }
+            return state.sessionsOfLane.indices.max { state.sessionsOfLane[$0] < state.sessionsOfLane[$1] }
+        }
+    }
+
+    /// A client has named its tenant. Answers the limit where there are as many already.
+    func admit() -> Int? {
+        state.withLock { state in
+            guard state.counts.admitted < state.maxClients else { return state.maxClients }
+            state.counts.admitted += 1
+            return nil
+        }
+    }
+
+    /// A client wants the console. False where its way in has no place left.
+    func admitConsole(by entrance: Session.Entrance) -> Bool {
+        state.withLock { state in
+            guard state.counts.consoles[entrance, default: 0] < Limits.consoles else { return false }
+            state.counts.consoles[entrance, default: 0] += 1
+            state.counts.consolesEver += 1
+            return true
+        }
+    }
+
+    /// A session was reaped.
+    func left(_ session: Session, lane: Int) {
+        state.withLock { state in
+            state.sessionsOfLane[lane] -= 1
+            state.counts.sessions -= 1
+            if session.isAdmitted { state.counts.admitted -= 1 }
+            if session.isConsole { state.counts.consoles[session.entrance, default: 0] -= 1 }
+            state.cancelKeys.revoke(session: session.number)
+        }
+    }
+}
+
+// MARK: - Cancel requests
+
+extension Ledger {
+    /// See `CancelKeys`.
+    func issue(for key: CancelKey, of instance: InstanceID, session number: UInt64) -> CancelKey {
+        state.withLock { $0.cancelKeys.issue(for: key, of: instance, session: number) }
+    }
+
+    /// The backend that a cancel request means, whichever lane it belongs to.
+    func target(of key: CancelKey) -> CancelKeys.Target? { state.withLock { $0.cancelKeys.target(of: key) } }
+
+    func backend(ofSession number: UInt64) -> Int32? { state.withLock { $0.cancelKeys.backend(ofSession: number) } }
+}
+
+// MARK: - Instances
+
+extension Ledger {
+    /// Clients may enter.
+    func opened(_ id: InstanceID, _ served: Served) { state.withLock { $0.instances[id] = served } }
+
+    /// No new connection is to be made. Ignored for one that is not open.
+    func closed(_ id: InstanceID) { state.withLock { _ = $0.instances.removeValue(forKey: id) } }
+
+    /// Nil for an instance that stops or is gone. Whoever connects keeps the socket until the connection stands: its
+    /// descriptor's number could mean another one by then.
+    func instance(_ id: InstanceID) -> Served? { state.withLock { $0.instances[id] } }
+}
+
+// MARK: - News
+
+extension Ledger {
+    /// A database was made; its first session is to be told.
+    func announce(_ tenant: TenantName) { state.withLock { _ = $0.unannounced.insert(tenant) } }
+
+    /// Whether this is the first session of a new database.
+    func takeNews(of tenant: TenantName) -> Bool { state.withLock { $0.unannounced.remove(tenant) != nil } }
+
+    /// Nobody waits for these databases any more.
+    func forgetNews(where isForgotten: (TenantName) -> Bool) {
+        state.withLock { state in
+            guard !state.unannounced.isEmpty else { return }
+            state.unannounced = state.unannounced.filter { !isForgotten($0) }
+        }
+    }
+}

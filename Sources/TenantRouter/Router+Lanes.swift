@@ -1,0 +1,144 @@
+import Logging
+import PostgresEmbed
+import Reactor
+import TenantPool
+import WireProtocol
+
+// What the lanes report, and what they are told. The centre's own lane is called, the others get mail.
+
+/// Who waits for a list of all sessions: lanes answer one by one.
+struct SessionListing {
+    typealias Answer = (inout Router, [SessionEntry]) -> Void
+
+    var missing: Int
+    var sessions: [SessionEntry] = []
+    let answer: Answer
+}
+
+extension Router {
+    mutating func order(_ order: LaneOrder, lane index: Int) {
+        guard index == lane.index else { return distantLanes[index - 1].orders.post(order) }
+        lane.perform(order)
+        hearLane()
+    }
+
+    mutating func orderAll(_ order: LaneOrder) {
+        for distant in distantLanes { distant.orders.post(order) }
+        self.order(order, lane: lane.index)
+    }
+
+    /// What the centre's own lane has to report. What comes of one report may bring more, which are heard in turn.
+    mutating func hearLane() {
+        guard lane.hasReports, !isHearing else { return }
+        isHearing = true
+        while lane.hasReports { hear(lane.takeReports()) }
+        isHearing = false
+    }
+
+    mutating func hear(_ reports: [LaneReport]) {
+        for report in reports { hear(report) }
+    }
+
+    private mutating func hear(_ report: LaneReport) {
+        switch report {
+        case .leaseRequested(let session, let tenant, let user):
+            applicants[session.waiter] = Applicant(tenant: tenant, user: user)
+            poolActions += pool.leaseRequested(session.waiter, for: tenant, now: reactor.now)
+        case .waiterLeft(let session):
+            applicants[session.waiter] = nil
+            poolActions += pool.waiterLeft(session.waiter, now: reactor.now)
+        case .leaseReturned(let instance): returnLease(of: instance)
+        case .roleWanted(let session, let user, let instance): createRole(user, for: session, of: instance)
+        case .waitsLong(let session, let tenant): explainWait(session, tenant)
+        case .command(let command, let client): perform(command, for: client)
+        case .listed(let number, let sessions): listed(number, sessions)
+        // The tick looks whether that was the last.
+        case .emptied: break
+        }
+    }
+}
+
+// MARK: - Clients that wait
+
+extension Router {
+    /// A client that waits for a lease.
+    struct Applicant {
+        let tenant: TenantName
+        let user: String
+    }
+
+    /// The pool's answer is yes.
+    mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
+        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .success(instance)) }
+        applicants[waiter] = nil
+        let session = SessionID(waiter)
+        order(.granted(session.token, instance), lane: session.lane)
+    }
+
+    /// The pool's answer is no.
+    mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
+        if let asker = operations.askers.removeValue(forKey: waiter) { return refuse(asker, refusal) }
+        guard let applicant = applicants.removeValue(forKey: waiter) else { return }
+        let session = SessionID(waiter)
+        let error = ErrorMessage.refusal(
+            refusal, tenant: applicant.tenant, limits: limits, failure: startFailures[applicant.tenant])
+        order(.refused(session.token, error), lane: session.lane)
+    }
+
+    /// The users that are to be roles before the first of them enters.
+    func users(waitingFor tenant: TenantName) -> [String] {
+        let users = Set(applicants.values.filter { $0.tenant == tenant }.map(\.user))
+        return users.sorted().prefix(Limits.rolesOfAClaim).map(\.self)
+    }
+
+    private mutating func explainWait(_ session: SessionID, _ tenant: TenantName) {
+        guard let limit = pool.limit(holding: tenant) else { return }
+        order(
+            .waitExplained(session.token, .waiting(for: limit, tenant: tenant, limits: limits)), lane: session.lane)
+    }
+
+    /// The role that a client needs has been looked after, for better or worse.
+    mutating func roleSettled(_ session: SessionID, _ result: Result<Void, ErrorMessage>, of id: InstanceID) {
+        let outcome: RoleOutcome =
+            switch result {
+            case .success: .created
+            case .failure where instances[id]?.socket == nil: .instanceStopped
+            case .failure(let error): .failed(error)
+            }
+        order(.roleSettled(session.token, outcome), lane: session.lane)
+    }
+}
+
+// MARK: - All sessions
+
+extension Router {
+    /// Every session of every lane, in the order in which they came.
+    mutating func listSessions(_ answer: @escaping SessionListing.Answer) {
+        lastListing += 1
+        sessionListings[lastListing] = SessionListing(missing: distantLanes.count + 1, answer: answer)
+        orderAll(.list(lastListing))
+    }
+
+    private mutating func listed(_ number: UInt64, _ sessions: [SessionEntry]) {
+        guard var listing = sessionListings[number] else { return }
+        listing.sessions += sessions
+        listing.missing -= 1
+        sessionListings[number] = listing.missing > 0 ? listing : nil
+        guard listing.missing == 0 else { return }
+        if !distantLanes.isEmpty { listing.sessions.sort { $0.number < $1.number } }
+        listing.answer(&self, listing.sessions)
+    }
+
+    /// Prints a tenant's messages from now on, or no longer; sessions that are under way included.
+    mutating func inspect(_ tenant: TenantName, isOn: Bool) { orderAll(.inspect(tenant, isOn: isOn)) }
+}
+
+extension ConsoleTopic {
+    /// Whether the lanes have to be asked.
+    var isAboutSessions: Bool {
+        switch self {
+        case .clients, .servers, .queue, .pools, .users, .lists: true
+        case .help, .version, .router, .tenants, .sizes, .instances, .databases, .config, .state: false
+        }
+    }
+}
