@@ -78,21 +78,28 @@ extension Lane {
     /// Ticks until the router has ended, on a thread of its own.
     mutating func run(_ orders: Mailbox<LaneOrder>, reportingTo centre: Mailbox<Message>) {
         while !isDone {
-            reactor.wait()
-            while let completion = reactor.next() {
-                let owner = Owner(raw: completion.owner)
-                let token = completion.token
-                if owner.role == .doorbell {
-                    for order in orders.drain() { perform(order) }
-                } else {
-                    dispatch(owner, token, completion.takeEvent())
-                }
+            tick { lane in
+                for order in orders.drain() { lane.perform(order) }
             }
             let reports = takeReports()
             if !reports.isEmpty { centre.post(.reported(reports)) }
         }
         // Clients that were still on their way here.
         for order in orders.drain() { perform(order) }
+    }
+
+    /// - Parameter doorbellRang: reads the mail.
+    mutating func tick(_ doorbellRang: (inout Lane) -> Void) {
+        reactor.wait()
+        while let completion = reactor.next() {
+            let owner = Owner(raw: completion.owner)
+            let token = completion.token
+            if owner.role == .doorbell {
+                doorbellRang(&self)
+            } else {
+                dispatch(owner, token, completion.takeEvent())
+            }
+        }
     }
 }
 
