@@ -4,12 +4,12 @@ import Reactor
 struct LanePlan: Sendable {
     let configuration: RouterConfiguration
     let greeter: Lane.Greeter
-    let ledger: Ledger
+    let commons: Commons
     let limits: ReactorLimits
 
     func open(_ index: Int) throws(ReactorError) -> Lane {
         Lane(
-            index, configuration, greeter: greeter, ledger: ledger,
+            index, configuration, greeter: greeter, commons: commons,
             reactor: try Reactor(engine: configuration.io.engine, limits: limits))
     }
 }

@@ -29,7 +29,7 @@ extension Lane {
         guard packet.meansConsole else { return reject(session, .noTenantsHere) }
         guard isLocal(session) else { return reject(session, .consoleIsLocal) }
         // Whoever looks takes no place from whoever steers.
-        guard ledger.admitConsole(by: sessions[session].entrance) else { return reject(session, .tooManyConsoles) }
+        guard commons.admitConsole(by: sessions[session].entrance) else { return reject(session, .tooManyConsoles) }
         var console: ConsoleSession
         switch sessions[session].entrance {
         case .clients:

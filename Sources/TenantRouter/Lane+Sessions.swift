@@ -96,7 +96,7 @@ extension Lane {
         } catch {
             return reject(session, error)
         }
-        if let limit = ledger.admit() { return reject(session, .tooManyClients(limit: limit)) }
+        if let limit = commons.admit() { return reject(session, .tooManyClients(limit: limit)) }
         sessions[session].label.tenant = name.string
         sessions[session].label.waitsSince = reactor.now
         let arrival = Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined)
@@ -148,7 +148,7 @@ extension Lane {
 
     /// Connects a backend under a lease that is held already.
     private mutating func connect(_ session: Token, _ lease: Lease) {
-        guard let socket = ledger.instance(lease.instance)?.socket else {
+        guard let socket = commons.instance(lease.instance)?.socket else {
             return instanceStopped(session, lease.instance)
         }
         guard reactor.now < lease.giveUpAt else {
@@ -235,7 +235,7 @@ extension Lane {
         switch action {
         case .none, .forward, .forwardAndPause: break
         case .issueKey(let key, let instance):
-            let issued = ledger.issue(for: key, of: instance, session: sessions[session].number)
+            let issued = commons.issue(for: key, of: instance, session: sessions[session].number)
             perform(session, sessions[session].keyIssued(issued))
         case .open(let attempt, let arrival, let startup, let ready):
             open(session, attempt, arrival, startup, ready: ready)
@@ -263,7 +263,7 @@ extension Lane {
         disarmDeadline(session)
         var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
         var answer = startup.answer
-        if ledger.takeNews(of: arrival.tenant) {
+        if commons.takeNews(of: arrival.tenant) {
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
         if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
@@ -377,7 +377,7 @@ extension Lane {
 extension Lane {
     /// A right key is carried to its backend; a wrong one vanishes, as in PostgreSQL, and nobody learns which it was.
     private mutating func cancel(_ session: Token, _ key: CancelKey) {
-        guard let target = ledger.target(of: key), let instance = ledger.instance(target.instance) else {
+        guard let target = commons.target(of: key), let instance = commons.instance(target.instance) else {
             sessions[session].closed()
             return close(session)
         }
@@ -480,7 +480,7 @@ extension Lane {
         inspections.end(session)
         disarmDeadline(session)
         guard let gone = sessions.remove(session) else { return }
-        ledger.left(gone, lane: index)
+        commons.left(gone, lane: index)
         if isClosing && sessions.count == 0 { report(.emptied) }
     }
 }

@@ -17,7 +17,7 @@ import WireProtocol
 struct Lane: ~Copyable {
     /// Its place among the lanes; 0 is the centre's.
     let index: Int
-    let ledger: Ledger
+    let commons: Commons
     let greeter: Greeter
     var configuration: RouterConfiguration
     var log: Logger
@@ -42,17 +42,17 @@ struct Lane: ~Copyable {
     }
 
     init(
-        _ index: Int, _ configuration: RouterConfiguration, greeter: Greeter, ledger: Ledger,
+        _ index: Int, _ configuration: RouterConfiguration, greeter: Greeter, commons: Commons,
         reactor: consuming Reactor
     ) {
         self.index = index
-        self.ledger = ledger
+        self.commons = commons
         self.greeter = greeter
         self.configuration = configuration
         self.log = configuration.logger
         self.inspections = Inspections(configuration)
         self.reactor = reactor
-        self.sessions = Slab(capacity: ledger.capacity)
+        self.sessions = Slab(capacity: commons.capacity)
     }
 }
 
@@ -154,7 +154,7 @@ extension Lane {
         _ descriptor: consuming Descriptor, by entrance: Session.Entrance, number: UInt64
     ) {
         let newcomer = Session(number: number, entrance: entrance)
-        guard let session = sessions.insert(newcomer) else { return ledger.left(newcomer, lane: index) }
+        guard let session = sessions.insert(newcomer) else { return commons.left(newcomer, lane: index) }
         remember(silent: session)
         do throws(ReactorError) {
             let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
@@ -166,7 +166,7 @@ extension Lane {
         } catch {
             log.warning("client dropped: \(error)", metadata: metadata(session))
             _ = sessions.remove(session)
-            ledger.left(newcomer, lane: index)
+            commons.left(newcomer, lane: index)
         }
     }
 

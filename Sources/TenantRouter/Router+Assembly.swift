@@ -32,13 +32,13 @@ extension Router {
                 configuration: configuration,
                 greeter: .init(
                     postgresVersion: premises.store.installation.version, controlToken: premises.control.token),
-                ledger: Ledger(lanes: configuration.workers, maxClients: maxClients),
+                commons: Commons(lanes: configuration.workers, maxClients: maxClients),
                 limits: reactorLimits(configuration, maxClients: maxClients))
             let lane = try plan.open(0)
             configuration.logger.info("bytes are moved by \(lane.reactor.engine.rawValue)")
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
-                configuration, ledger: plan.ledger, premises: premises, lane: lane, workers: workers,
+                configuration, commons: plan.commons, premises: premises, lane: lane, workers: workers,
                 port: listeners.port, address: listeners.address, socketPath: listeners.unixPath)
             do throws(ReactorError) {
                 try router.startLanes(plan)
@@ -119,7 +119,7 @@ extension Router {
         workers.stop()
         if let socketPath { unsafe unlink(socketPath) }
         premises.close()
-        log.info("stopped", metadata: ["sessions": "\(ledger.counts.sessionsEver)", "instances": "\(instancesEver)"])
+        log.info("stopped", metadata: ["sessions": "\(commons.counts.sessionsEver)", "instances": "\(instancesEver)"])
     }
 }
 

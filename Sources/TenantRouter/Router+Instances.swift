@@ -160,7 +160,7 @@ extension Router {
         instance.phase = .serving(running, socket)
         if let tenant = instance.tenant {
             startFailures[tenant] = nil
-            ledger.opened(instance.id, Ledger.Served(socket: socket, tenant: tenant))
+            commons.opened(instance.id, Commons.Served(socket: socket, tenant: tenant))
         }
         instance.bootTime = reactor.now - running.start.at
         var metadata = metadata(instance)
@@ -218,7 +218,7 @@ extension Router {
         var ladder = StopLadder()
         let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
         instance.phase = .stopping(running, ladder)
-        ledger.closed(instance.id)
+        commons.closed(instance.id)
         failStatements(of: instance, because: .instanceStopped(instance.name))
         take(step, instance, running)
     }
@@ -300,7 +300,7 @@ extension Router {
     /// What is left of an instance is looked after by a worker; only then is its directory touched again.
     mutating func retire(_ instance: Instance, _ cluster: PreparedCluster) {
         instances[instance.id] = nil
-        ledger.closed(instance.id)
+        commons.closed(instance.id)
         let (store, mailbox) = (store, mailbox)
         switch instance.holder {
         case .tenant(let tenant):

@@ -69,7 +69,7 @@ extension Router {
         case .serving:
             lifetime = .stopping
             isStopping.raise()
-            log.info("stopping", metadata: ["sessions": "\(ledger.counts.sessions)", "instances": "\(instances.count)"])
+            log.info("stopping", metadata: ["sessions": "\(commons.counts.sessions)", "instances": "\(instances.count)"])
             for listener in listeners { reactor.close(listener) }
             poolActions += pool.shutDown(now: reactor.now)
         case .stopping:
@@ -92,7 +92,7 @@ extension Router {
             orderAll(.close)
             considerClosing()
         case .closing:
-            if ledger.counts.sessions == 0 { isDone = true }
+            if commons.counts.sessions == 0 { isDone = true }
         }
     }
 }
@@ -125,7 +125,7 @@ extension Router {
     /// A database is new for as long as somebody waits for it or its instance runs.
     private func forgetUnannounced() {
         let pool = pool
-        ledger.forgetNews { pool.state(of: $0) == .cold }
+        commons.forgetNews { pool.state(of: $0) == .cold }
     }
 
     mutating func scheduleHousekeeping() {

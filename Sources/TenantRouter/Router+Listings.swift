@@ -187,7 +187,7 @@ extension Router {
     private func lists(_ sessions: [SessionEntry]) -> [(String, Int)] {
         [
             ("databases", pool.snapshot.count), ("users", users(sessions).count),
-            ("pools", poolRows(sessions).count), ("free_clients", max(0, maxClients - ledger.counts.admitted)),
+            ("pools", poolRows(sessions).count), ("free_clients", max(0, maxClients - commons.counts.admitted)),
             ("used_clients", sessions.count), ("login_clients", sessions.filter { $0.state == .login }.count),
             ("free_servers", 0), ("used_servers", sessions.filter { $0.serverState != nil }.count),
         ]

@@ -57,7 +57,7 @@ extension Router {
     /// The first session is told too, in whichever life of the instance that is: the first boot may fail.
     func announceCreation(of tenant: TenantName) {
         log.info("created new database", metadata: ["tenant": "\(tenant)"])
-        ledger.announce(tenant)
+        commons.announce(tenant)
     }
 
     mutating func startFailed(_ instance: Instance, _ error: ErrorMessage) {

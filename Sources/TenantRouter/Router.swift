@@ -31,7 +31,7 @@ struct Router: ~Copyable {
     /// Those of other threads, from the second on.
     var distantLanes: [DistantLane] = []
     var laneThreads = Threads(capacity: Limits.workers)
-    let ledger: Ledger
+    let commons: Commons
     /// What its own lane reports is being heard: what comes of that is heard after it.
     var isHearing = false
     var pool: TenantPool
@@ -102,13 +102,13 @@ struct Router: ~Copyable {
     }
 
     init(
-        _ configuration: RouterConfiguration, ledger: Ledger, premises: Premises, lane: consuming Lane,
+        _ configuration: RouterConfiguration, commons: Commons, premises: Premises, lane: consuming Lane,
         workers: WorkerPool, port: UInt16, address: String, socketPath: String?
     ) {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
-        self.ledger = ledger
-        self.capacity = Capacity(configuration, maxClients: ledger.maxClients)
+        self.commons = commons
+        self.capacity = Capacity(configuration, maxClients: commons.maxClients)
         self.premises = premises
         self.workers = workers
         self.port = port
@@ -134,8 +134,8 @@ extension Router {
 
     /// How many clients may be admitted at once.
     var maxClients: Int {
-        get { ledger.maxClients }
-        nonmutating set { ledger.maxClients = newValue }
+        get { commons.maxClients }
+        nonmutating set { commons.maxClients = newValue }
     }
 
     /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next

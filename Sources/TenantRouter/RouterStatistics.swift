@@ -51,7 +51,7 @@ public struct RouterStatistics: Sendable, Equatable, Codable {
 
 extension Router {
     var statistics: RouterStatistics {
-        let counts = ledger.counts
+        let counts = commons.counts
         let instances = pool.snapshot.sorted { $0.tenant.string < $1.tenant.string }.map { status($0) }
         return RouterStatistics(
             port: port, activeConnections: counts.sessions - counts.consoles.values.reduce(0, +),

@@ -59,7 +59,7 @@ extension Lane {
             application: label.application, state: SessionEntry.ClientState(stage),
             serverState: SessionEntry.ServerState(stage), queuedFor: stage.queuedFor,
             peer: reactor.peer(of: sessions[session].frontend), age: reactor.now - label.connectedAt,
-            backend: ledger.backend(ofSession: sessions[session].number))
+            backend: commons.backend(ofSession: sessions[session].number))
     }
 }
 

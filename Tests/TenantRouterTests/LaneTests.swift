@@ -30,14 +30,14 @@ import WireProtocol
     private static func lane(maxClients: Int = 10) throws -> Lane {
         Lane(
             2, RouterConfiguration(), greeter: .init(postgresVersion: "15", controlToken: "secret"),
-            ledger: Ledger(lanes: 3, maxClients: maxClients), reactor: try Reactor(engine: .epoll))
+            commons: Commons(lanes: 3, maxClients: maxClients), reactor: try Reactor(engine: .epoll))
     }
 
     private static func client(of lane: inout Lane, number: UInt64 = 1) throws -> Client {
         var ends: [CInt] = [-1, -1]
         let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
         try #require(unsafe socketpair(AF_UNIX, type, 0, &ends) == 0)
-        _ = lane.ledger.enter()
+        _ = lane.commons.enter()
         lane.perform(.accepted(ends[0], .clients, number: number))
         return Client(end: ends[1])
     }
@@ -72,7 +72,7 @@ import WireProtocol
         var lane = try Self.lane()
         let client = try Self.client(of: &lane)
         let session = try Self.waiting(&lane, client)
-        #expect(lane.ledger.counts.admitted == 1)
+        #expect(lane.commons.counts.admitted == 1)
         #expect(SessionID(session.waiter) == session)
     }
 
@@ -149,7 +149,7 @@ import WireProtocol
         first.say([0])
         lane.perform(.close)
         guard case .emptied = Self.reports(of: &lane).first else { throw Unexpected.report }
-        #expect(lane.ledger.counts.sessions == 0)
+        #expect(lane.commons.counts.sessions == 0)
         #expect(second.heard() == [])
     }
 

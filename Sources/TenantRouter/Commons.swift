@@ -7,7 +7,7 @@ import WireProtocol
 ///
 /// All of it is behind one lock, which is held for a few comparisons when a client comes, names its tenant, gets its
 /// backend and leaves. No relayed byte meets it.
-final class Ledger: Sendable {
+final class Commons: Sendable {
     /// Where a client that was just accepted goes.
     struct Place {
         let lane: Int
@@ -57,7 +57,7 @@ final class Ledger: Sendable {
 
 // MARK: - Places
 
-extension Ledger {
+extension Commons {
     var counts: Counts { state.withLock(\.counts) }
 
     /// How many clients may be admitted at once.
@@ -119,7 +119,7 @@ extension Ledger {
 
 // MARK: - Cancel requests
 
-extension Ledger {
+extension Commons {
     /// See `CancelKeys`.
     func issue(for key: CancelKey, of instance: InstanceID, session number: UInt64) -> CancelKey {
         state.withLock { $0.cancelKeys.issue(for: key, of: instance, session: number) }
@@ -133,7 +133,7 @@ extension Ledger {
 
 // MARK: - Instances
 
-extension Ledger {
+extension Commons {
     /// Clients may enter.
     func opened(_ id: InstanceID, _ served: Served) { state.withLock { $0.instances[id] = served } }
 
@@ -147,7 +147,7 @@ extension Ledger {
 
 // MARK: - News
 
-extension Ledger {
+extension Commons {
     /// A database was made; its first session is to be told.
     func announce(_ tenant: TenantName) { state.withLock { _ = $0.unannounced.insert(tenant) } }
 
