@@ -22,7 +22,7 @@ extension Lane {
     }
 
     private mutating func frontendReceived(_ session: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].frontendReceived($0) }
+        let action = buffer.withBytes { sessions[session].frontendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward(let backend):
             reactor.send(buffer, to: backend)
@@ -218,7 +218,7 @@ extension Lane {
     }
 
     private mutating func backendReceived(_ session: Token, _ token: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].backendReceived($0) }
+        let action = buffer.withBytes { sessions[session].backendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward:
             reactor.send(buffer, to: sessions[session].frontend)
@@ -266,13 +266,16 @@ extension Lane {
         if commons.takeNews(of: arrival.tenant) {
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
-        if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
+        // The startup's ReadyForQuery answers no query.
+        var uncounted = Meter()
+        if case .violation = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
         tell(session, answer + ready)
         inspectBackend(relay.backend, of: session)
-        sessions[session].opened(relay)
+        let waited = sessions[session].label.waitsSince.map { reactor.now - $0 } ?? .zero
+        sessions[session].opened(relay, waited: waited.inMicroseconds * 1000)
         waitEnded(session, "served")
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
@@ -281,7 +284,7 @@ extension Lane {
 
     /// What the client sent ahead of ReadyForQuery, now that there is somebody to read it.
     private mutating func relayPipelined(_ session: Token, _ bytes: [UInt8]) {
-        switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
+        switch unsafe sessions[session].frontendReceived(bytes.span.bytes, now: reactor.nanoseconds) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
@@ -479,6 +482,7 @@ extension Lane {
         log.debug("session closed", metadata: metadata(session))
         inspections.end(session)
         disarmDeadline(session)
+        settleTraffic(of: session)
         guard let gone = sessions.remove(session) else { return }
         commons.left(gone, lane: index)
         if isClosing && sessions.count == 0 { report(.emptied) }

@@ -25,6 +25,8 @@ struct Lane: ~Copyable {
     var reactor: Reactor
     var sessions: Slab<Session>
     var silent = SilentClients()
+    /// What has passed in sessions that have ended.
+    var ledger = TrafficLedger()
     /// The console that is being advanced.
     var advancing: Token?
     /// Whose messages are printed.
@@ -130,7 +132,8 @@ extension Lane {
         case .waitExplained(let session, let notice): waitExplained(session, notice)
         case .instanceStopped(let id): forEachSession { lane, session in lane.instanceStopped(session, id) }
         case .consoleAnswered(let session, let result): consoleAnswered(session, result)
-        case .list(let number): report(.listed(number, entries))
+        case .ask(let number, let question): report(.answered(number, answer(to: question)))
+        case .forgetTraffic(of: let database): forgetTraffic(of: database)
         case .inspect(let tenant, let isOn): inspect(tenant, isOn: isOn)
         case .kill(let session): if sessions.contains(session) { killSession(session) }
         case .reconfigured(let configuration): take(configuration)
@@ -138,6 +141,13 @@ extension Lane {
             isClosing = true
             forEachSession { lane, session in lane.routerStopped(session) }
         case .end: isDone = true
+        }
+    }
+
+    private func answer(to question: LaneQuestion) -> LaneAnswer {
+        switch question {
+        case .sessions(let detail): .sessions(entries(detail))
+        case .traffic: .traffic(traffic)
         }
     }
 

@@ -14,8 +14,8 @@ enum LaneReport: Sendable {
     case waitsLong(SessionID, TenantName)
     /// The console has read a command: answered by `consoleAnswered`.
     case command(ConsoleCommand, ConsoleClient)
-    /// The answer to `list`.
-    case listed(UInt64, [SessionEntry])
+    /// The answer to `ask`, by its number.
+    case answered(UInt64, LaneAnswer)
     /// The last session has gone while the router closes.
     case emptied
 }
@@ -33,8 +33,9 @@ enum LaneOrder: Sendable {
     /// The instance is gone or about to be.
     case instanceStopped(InstanceID)
     case consoleAnswered(Token, Result<ConsoleSession.Answer, ErrorMessage>)
-    /// Answered by `listed`, with the same number.
-    case list(UInt64)
+    /// Answered by `answered`, with the same number.
+    case ask(UInt64, LaneQuestion)
+    case forgetTraffic(of: String)
     case inspect(TenantName, isOn: Bool)
     case kill(Token)
     case reconfigured(RouterConfiguration)
@@ -42,6 +43,17 @@ enum LaneOrder: Sendable {
     case close
     /// The router has ended.
     case end
+}
+
+/// What every lane is asked at once.
+enum LaneQuestion: Sendable {
+    case sessions(SessionEntry.Detail)
+    case traffic
+}
+
+enum LaneAnswer: Sendable {
+    case sessions([SessionEntry])
+    case traffic(TrafficLedger)
 }
 
 /// What became of a role that a client needs.

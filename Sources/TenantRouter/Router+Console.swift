@@ -24,11 +24,7 @@ extension Router {
             listTenants(.sizes) { router, tenants in
                 router.answerConsole(session, .success(.rows(tenants.map { $0.sizedRow })))
             }
-        case .show(let topic) where topic.isAboutSessions:
-            listSessions { router, sessions in
-                router.answerConsole(session, .success(.rows(router.rows(of: topic, sessions))))
-            }
-        case .show(let topic): answerConsole(session, .success(.rows(rows(of: topic, []))))
+        case .show(let topic): show(topic, to: session)
         case .formality: answerConsole(session, .success(.done))
         case .drop(let tenant):
             note("drop", tenant, by: session)
@@ -55,6 +51,13 @@ extension Router {
             answerConsole(session, .success(.done))
             stop()
             if inAHurry, case .stopping = lifetime { stop() }
+        }
+    }
+
+    private mutating func show(_ topic: ConsoleTopic, to session: ConsoleClient) {
+        guard let detail = topic.detail else { return answerConsole(session, .success(.rows(rows(of: topic, [])))) }
+        listSessions(detail) { router, sessions in
+            router.answerConsole(session, .success(.rows(router.rows(of: topic, sessions))))
         }
     }
 

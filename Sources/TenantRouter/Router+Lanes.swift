@@ -6,13 +6,11 @@ import WireProtocol
 
 // What the lanes report, and what they are told. The centre's own lane is called, the others get mail.
 
-/// Who waits for a list of all sessions: lanes answer one by one.
-struct SessionListing {
-    typealias Answer = (inout Router, [SessionEntry]) -> Void
-
+/// Something that every lane is asked: they answer one by one.
+struct Survey {
     var missing: Int
-    var sessions: [SessionEntry] = []
-    let answer: Answer
+    var answers: [LaneAnswer] = []
+    let done: (inout Router, [LaneAnswer]) -> Void
 }
 
 extension Router {
@@ -51,7 +49,7 @@ extension Router {
         case .roleWanted(let session, let user, let instance): createRole(user, for: session, of: instance)
         case .waitsLong(let session, let tenant): explainWait(session, tenant)
         case .command(let command, let client): perform(command, for: client)
-        case .listed(let number, let sessions): listed(number, sessions)
+        case .answered(let number, let answer): answered(number, answer)
         // The tick looks whether that was the last.
         case .emptied: break
         }
@@ -109,24 +107,35 @@ extension Router {
     }
 }
 
-// MARK: - All sessions
+// MARK: - All lanes
 
 extension Router {
-    /// Every session of every lane, in the order in which they came.
-    mutating func listSessions(_ answer: @escaping SessionListing.Answer) {
-        lastListing += 1
-        sessionListings[lastListing] = SessionListing(missing: distantLanes.count + 1, answer: answer)
-        orderAll(.list(lastListing))
+    /// Calls back when the last lane has answered: at once where there is one.
+    mutating func ask(_ question: LaneQuestion, _ done: @escaping (inout Router, [LaneAnswer]) -> Void) {
+        lastSurvey += 1
+        surveys[lastSurvey] = Survey(missing: distantLanes.count + 1, done: done)
+        orderAll(.ask(lastSurvey, question))
     }
 
-    private mutating func listed(_ number: UInt64, _ sessions: [SessionEntry]) {
-        guard var listing = sessionListings[number] else { return }
-        listing.sessions += sessions
-        listing.missing -= 1
-        sessionListings[number] = listing.missing > 0 ? listing : nil
-        guard listing.missing == 0 else { return }
-        if !distantLanes.isEmpty { listing.sessions.sort { $0.number < $1.number } }
-        listing.answer(&self, listing.sessions)
+    private mutating func answered(_ number: UInt64, _ answer: LaneAnswer) {
+        guard var survey = surveys[number] else { return }
+        survey.answers.append(answer)
+        survey.missing -= 1
+        surveys[number] = survey.missing > 0 ? survey : nil
+        if survey.missing == 0 { survey.done(&self, survey.answers) }
+    }
+
+    /// Every session of every lane.
+    mutating func listSessions(
+        _ detail: SessionEntry.Detail = .plain, _ answer: @escaping (inout Router, [SessionEntry]) -> Void
+    ) {
+        ask(.sessions(detail)) { router, answers in
+            var sessions: [SessionEntry] = []
+            for case .sessions(let some) in answers { sessions += some }
+            // In the order in which they came, where slots do not tell.
+            if answers.count > 1 { sessions.sort { $0.number < $1.number } }
+            answer(&router, sessions)
+        }
     }
 
     /// Prints a tenant's messages from now on, or no longer; sessions that are under way included.
@@ -134,11 +143,12 @@ extension Router {
 }
 
 extension ConsoleTopic {
-    /// Whether the lanes have to be asked.
-    var isAboutSessions: Bool {
+    /// What the lanes have to be asked for it; nil where the centre knows all.
+    var detail: SessionEntry.Detail? {
         switch self {
-        case .clients, .servers, .queue, .pools, .users, .lists: true
-        case .help, .version, .router, .tenants, .sizes, .instances, .databases, .config, .state: false
+        case .clients, .servers: .full
+        case .queue, .pools, .users, .lists: .plain
+        case .help, .version, .router, .tenants, .sizes, .instances, .databases, .config, .state: nil
         }
     }
 }

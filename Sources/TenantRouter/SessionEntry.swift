@@ -22,6 +22,13 @@ struct SessionEntry: Sendable {
         case login, active, closing
     }
 
+    /// How much is found out.
+    enum Detail {
+        case plain
+        /// Addresses and processes too, by a system call each.
+        case full
+    }
+
     let session: SessionID
     let number: UInt64
     let user: String
@@ -32,34 +39,35 @@ struct SessionEntry: Sendable {
     let serverState: ServerState?
     /// Whom it waits for.
     let queuedFor: TenantName?
+    /// In full detail.
     let peer: SocketAddress?
     /// How long ago it connected.
     let age: Duration
-    /// The process id of its backend.
+    /// The process id of its backend, in full detail.
     let backend: Int32?
 }
 
 extension Lane {
     /// Every session, in the order they stand in.
-    var entries: [SessionEntry] {
+    func entries(_ detail: SessionEntry.Detail) -> [SessionEntry] {
         var entries: [SessionEntry] = []
         entries.reserveCapacity(sessions.count)
         var slot: UInt32 = 0
         while let session = sessions.first(from: slot) {
-            entries.append(entry(session))
+            entries.append(entry(session, detail))
             slot = session.slot + 1
         }
         return entries
     }
 
-    private func entry(_ session: Token) -> SessionEntry {
+    private func entry(_ session: Token, _ detail: SessionEntry.Detail) -> SessionEntry {
         let (label, stage) = (sessions[session].label, sessions[session].stage)
         return SessionEntry(
             session: id(session), number: sessions[session].number, user: label.user, tenant: label.tenant,
             application: label.application, state: SessionEntry.ClientState(stage),
             serverState: SessionEntry.ServerState(stage), queuedFor: stage.queuedFor,
-            peer: reactor.peer(of: sessions[session].frontend), age: reactor.now - label.connectedAt,
-            backend: commons.backend(ofSession: sessions[session].number))
+            peer: detail == .full ? reactor.peer(of: sessions[session].frontend) : nil, age: reactor.now - label.connectedAt,
+            backend: detail == .full ? commons.backend(ofSession: sessions[session].number) : nil)
     }
 }
 

@@ -121,8 +121,8 @@ import WireProtocol
         let waiting = try Self.client(of: &lane, number: 11)
         _ = try Self.waiting(&lane, waiting)
         let silent = try Self.client(of: &lane, number: 12)
-        lane.perform(.list(4))
-        guard case .listed(4, let sessions) = lane.takeReports().first else { throw Unexpected.report }
+        lane.perform(.ask(4, .sessions(.full)))
+        guard case .answered(4, .sessions(let sessions)) = lane.takeReports().first else { throw Unexpected.report }
         #expect(sessions.map(\.number) == [11, 12])
         #expect(sessions.map(\.state) == [.waiting, .login])
         #expect(sessions.map(\.tenant) == ["shop", ""])
