@@ -7,7 +7,7 @@ import WireProtocol
 // What the lanes report, and what they are told. The centre's own lane is called, the others get mail.
 
 /// Something that every lane is asked: they answer one by one.
-struct Survey {
+struct Inquiry {
     var missing: Int
     var answers: [LaneAnswer] = []
     let done: (inout Router, [LaneAnswer]) -> Void
@@ -112,17 +112,17 @@ extension Router {
 extension Router {
     /// Calls back when the last lane has answered: at once where there is one.
     mutating func ask(_ question: LaneQuestion, _ done: @escaping (inout Router, [LaneAnswer]) -> Void) {
-        lastSurvey += 1
-        surveys[lastSurvey] = Survey(missing: distantLanes.count + 1, done: done)
-        orderAll(.ask(lastSurvey, question))
+        lastInquiry += 1
+        inquiries[lastInquiry] = Inquiry(missing: distantLanes.count + 1, done: done)
+        orderAll(.ask(lastInquiry, question))
     }
 
     private mutating func answered(_ number: UInt64, _ answer: LaneAnswer) {
-        guard var survey = surveys[number] else { return }
-        survey.answers.append(answer)
-        survey.missing -= 1
-        surveys[number] = survey.missing > 0 ? survey : nil
-        if survey.missing == 0 { survey.done(&self, survey.answers) }
+        guard var inquiry = inquiries[number] else { return }
+        inquiry.answers.append(answer)
+        inquiry.missing -= 1
+        inquiries[number] = inquiry.missing > 0 ? inquiry : nil
+        if inquiry.missing == 0 { inquiry.done(&self, inquiry.answers) }
     }
 
     /// Every session of every lane.

@@ -37,8 +37,8 @@ struct Router: ~Copyable {
     var pool: TenantPool
     /// Clients that wait for a lease.
     var applicants: [WaiterID: Applicant] = [:]
-    var surveys: [UInt64: Survey] = [:]
-    var lastSurvey: UInt64 = 0
+    var inquiries: [UInt64: Inquiry] = [:]
+    var lastInquiry: UInt64 = 0
     var instances: [InstanceID: Instance] = [:]
     /// Tenants whose last instance is being tidied up after, each with what waits for that.
     var retiring: [TenantName: AfterRetirement] = [:]

@@ -20,7 +20,7 @@ import WireProtocol
         /// What has come for it; empty at the end of the stream as well.
         func heard() -> [UInt8] {
             var bytes = [UInt8](repeating: 0, count: 4096)
-            let count = unsafe recv(end, &bytes, bytes.count, CInt(MSG_DONTWAIT.rawValue))
+            let count = unsafe recv(end, &bytes, bytes.count, CInt(MSG_DONTWAIT))
             return count > 0 ? Array(bytes[..<count]) : []
         }
     }
