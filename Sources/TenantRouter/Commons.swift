@@ -43,6 +43,8 @@ final class Commons: Sendable {
         var instances: [InstanceID: Served] = [:]
         /// Databases whose first session is still to be told that they are new.
         var unannounced: Set<TenantName> = []
+        /// Tenants that refuse new clients.
+        var disabled: Set<TenantName> = []
     }
 
     /// How many sessions there may be, refused and silent clients included.
@@ -143,6 +145,18 @@ extension Commons {
     /// Nil for an instance that stops or is gone. Whoever connects keeps the socket until the connection stands: its
     /// descriptor's number could mean another one by then.
     func instance(_ id: InstanceID) -> Served? { state.withLock { $0.instances[id] } }
+}
+
+// MARK: - Disabled tenants
+
+extension Commons {
+    var disabled: Set<TenantName> { state.withLock(\.disabled) }
+
+    func isDisabled(_ tenant: TenantName) -> Bool { state.withLock { $0.disabled.contains(tenant) } }
+
+    func disable(_ tenant: TenantName) { state.withLock { _ = $0.disabled.insert(tenant) } }
+
+    func enable(_ tenant: TenantName) { state.withLock { _ = $0.disabled.remove(tenant) } }
 }
 
 // MARK: - News

@@ -96,6 +96,7 @@ extension Lane {
         } catch {
             return reject(session, error)
         }
+        guard !commons.isDisabled(name) else { return reject(session, .disabled(name)) }
         if let limit = commons.admit() { return reject(session, .tooManyClients(limit: limit)) }
         sessions[session].label.tenant = name.string
         sessions[session].label.waitsSince = reactor.now

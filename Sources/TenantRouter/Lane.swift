@@ -136,6 +136,7 @@ extension Lane {
         case .forgetTraffic(of: let database): forgetTraffic(of: database)
         case .inspect(let tenant, let isOn): inspect(tenant, isOn: isOn)
         case .kill(let session): if sessions.contains(session) { killSession(session) }
+        case .killAll(of: let tenant): killAll(of: tenant)
         case .reconfigured(let configuration): take(configuration)
         case .close:
             isClosing = true
@@ -144,10 +145,18 @@ extension Lane {
         }
     }
 
-    private func answer(to question: LaneQuestion) -> LaneAnswer {
+    private func answer(to question: LaneQuestion) -> LaneView {
         switch question {
-        case .sessions(let detail): .sessions(entries(detail))
-        case .traffic: .traffic(traffic)
+        case .sessions(let detail): LaneView(sessions: entries(detail))
+        case .traffic: LaneView(traffic: traffic)
+        case .memory: LaneView(buffers: reactor.buffers, places: sessions.allocatedCount)
+        }
+    }
+
+    private mutating func killAll(of tenant: TenantName) {
+        forEachSession { lane, session in
+            guard lane.sessions[session].isAdmitted, lane.sessions[session].label.tenant == tenant.string else { return }
+            lane.killSession(session)
         }
     }
 

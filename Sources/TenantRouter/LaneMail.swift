@@ -15,7 +15,7 @@ enum LaneReport: Sendable {
     /// The console has read a command: answered by `consoleAnswered`.
     case command(ConsoleCommand, ConsoleClient)
     /// The answer to `ask`, by its number.
-    case answered(UInt64, LaneAnswer)
+    case answered(UInt64, LaneView)
     /// The last session has gone while the router closes.
     case emptied
 }
@@ -38,6 +38,8 @@ enum LaneOrder: Sendable {
     case forgetTraffic(of: String)
     case inspect(TenantName, isOn: Bool)
     case kill(Token)
+    /// Every client of the tenant.
+    case killAll(of: TenantName)
     case reconfigured(RouterConfiguration)
     /// The router is about to end: who has not become a session goes.
     case close
@@ -49,11 +51,25 @@ enum LaneOrder: Sendable {
 enum LaneQuestion: Sendable {
     case sessions(SessionEntry.Detail)
     case traffic
+    case memory
 }
 
-enum LaneAnswer: Sendable {
-    case sessions([SessionEntry])
-    case traffic(TrafficLedger)
+/// What a lane shows when it is asked, or all of them together: as much as the question was about.
+struct LaneView: Sendable {
+    var sessions: [SessionEntry] = []
+    /// What has passed in sessions that have ended and in those that live.
+    var traffic = TrafficLedger()
+    /// Buffers in use, and free ones.
+    var buffers = (lent: 0, idle: 0)
+    /// Places for sessions that memory exists for.
+    var places = 0
+
+    mutating func add(_ other: LaneView) {
+        sessions += other.sessions
+        traffic.add(other.traffic)
+        buffers = (buffers.lent + other.buffers.lent, buffers.idle + other.buffers.idle)
+        places += other.places
+    }
 }
 
 /// What became of a role that a client needs.

@@ -9,8 +9,8 @@ import WireProtocol
 /// Something that every lane is asked: they answer one by one.
 struct Inquiry {
     var missing: Int
-    var answers: [LaneAnswer] = []
-    let done: (inout Router, [LaneAnswer]) -> Void
+    var view = LaneView()
+    let done: (inout Router, LaneView) -> Void
 }
 
 extension Router {
@@ -41,15 +41,15 @@ extension Router {
         switch report {
         case .leaseRequested(let session, let tenant, let user):
             applicants[session.waiter] = Applicant(tenant: tenant, user: user)
-            poolActions += pool.leaseRequested(session.waiter, for: tenant, now: reactor.now)
+            requestLease(session.waiter, for: tenant)
         case .waiterLeft(let session):
             applicants[session.waiter] = nil
-            poolActions += pool.waiterLeft(session.waiter, now: reactor.now)
+            withdrawLease(session.waiter)
         case .leaseReturned(let instance): returnLease(of: instance)
         case .roleWanted(let session, let user, let instance): createRole(user, for: session, of: instance)
         case .waitsLong(let session, let tenant): explainWait(session, tenant)
         case .command(let command, let client): perform(command, for: client)
-        case .answered(let number, let answer): answered(number, answer)
+        case .answered(let number, let view): answered(number, view)
         // The tick looks whether that was the last.
         case .emptied: break
         }
@@ -83,6 +83,14 @@ extension Router {
         order(.refused(session.token, error), lane: session.lane)
     }
 
+    /// Whoever waits gets another answer than the pool's.
+    mutating func refused(_ waiter: WaiterID, because error: ErrorMessage) {
+        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .failure(error)) }
+        guard applicants.removeValue(forKey: waiter) != nil else { return }
+        let session = SessionID(waiter)
+        order(.refused(session.token, error), lane: session.lane)
+    }
+
     /// The users that are to be roles before the first of them enters.
     func users(waitingFor tenant: TenantName) -> [String] {
         let users = Set(applicants.values.filter { $0.tenant == tenant }.map(\.user))
@@ -111,31 +119,21 @@ extension Router {
 
 extension Router {
     /// Calls back when the last lane has answered: at once where there is one.
-    mutating func ask(_ question: LaneQuestion, _ done: @escaping (inout Router, [LaneAnswer]) -> Void) {
+    mutating func ask(_ question: LaneQuestion, _ done: @escaping (inout Router, LaneView) -> Void) {
         lastInquiry += 1
         inquiries[lastInquiry] = Inquiry(missing: distantLanes.count + 1, done: done)
         orderAll(.ask(lastInquiry, question))
     }
 
-    private mutating func answered(_ number: UInt64, _ answer: LaneAnswer) {
+    private mutating func answered(_ number: UInt64, _ view: LaneView) {
         guard var inquiry = inquiries[number] else { return }
-        inquiry.answers.append(answer)
+        inquiry.view.add(view)
         inquiry.missing -= 1
         inquiries[number] = inquiry.missing > 0 ? inquiry : nil
-        if inquiry.missing == 0 { inquiry.done(&self, inquiry.answers) }
-    }
-
-    /// Every session of every lane.
-    mutating func listSessions(
-        _ detail: SessionEntry.Detail = .plain, _ answer: @escaping (inout Router, [SessionEntry]) -> Void
-    ) {
-        ask(.sessions(detail)) { router, answers in
-            var sessions: [SessionEntry] = []
-            for case .sessions(let some) in answers { sessions += some }
-            // In the order in which they came, where slots do not tell.
-            if answers.count > 1 { sessions.sort { $0.number < $1.number } }
-            answer(&router, sessions)
-        }
+        guard inquiry.missing == 0 else { return }
+        // In the order in which they came, where slots do not tell.
+        if !distantLanes.isEmpty { inquiry.view.sessions.sort { $0.number < $1.number } }
+        inquiry.done(&self, inquiry.view)
     }
 
     /// Prints a tenant's messages from now on, or no longer; sessions that are under way included.
@@ -144,10 +142,12 @@ extension Router {
 
 extension ConsoleTopic {
     /// What the lanes have to be asked for it; nil where the centre knows all.
-    var detail: SessionEntry.Detail? {
+    var question: LaneQuestion? {
         switch self {
-        case .clients, .servers: .full
-        case .queue, .pools, .users, .lists: .plain
+        case .clients, .servers: .sessions(.full)
+        case .queue, .pools, .users, .lists: .sessions(.plain)
+        case .stats, .statsTotals, .statsAverages, .totals: .traffic
+        case .mem: .memory
         case .help, .version, .router, .tenants, .sizes, .instances, .databases, .config, .state: nil
         }
     }

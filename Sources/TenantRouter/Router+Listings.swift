@@ -7,9 +7,10 @@ import WireProtocol
 extension Router {
     /// - Parameters:
     ///   - topic: anything but the tenants, which a worker reads.
-    ///   - sessions: all of them, for a topic that is about them.
-    func rows(of topic: ConsoleTopic, _ sessions: [SessionEntry]) -> [[ResultValue]] {
-        switch topic {
+    ///   - view: what the lanes were asked for it.
+    func rows(of topic: ConsoleTopic, _ view: LaneView) -> [[ResultValue]] {
+        let sessions = view.sessions
+        return switch topic {
         case .help: Self.help
         case .version: [[.text("routerd \(RouterVersion.current) (PostgreSQL \(store.installation.version))")]]
         case .router: [routerRow]
@@ -19,15 +20,20 @@ extension Router {
         case .servers: sessions.compactMap { serverRow($0) }
         case .queue: queueRows(sessions)
         case .pools: poolRows(sessions)
-        case .databases: statistics.pool.instances.map { databaseRow($0) }
+        case .databases: databaseRows
         case .users: users(sessions).map { [.text($0), .text("session")] }
         case .lists: lists(sessions).map { [.text($0), .int8(Int64($1))] }
         case .config: configRows
         case .state:
             [
-                [.text("state"), .text(lifetime.word)], [.text("paused"), .text("no")],
+                [.text("state"), .text(lifetime.word)], [.text("paused"), .text(pauses.coversAll ? "yes" : "no")],
                 [.text("suspended"), .text("no")],
             ]
+        case .stats: statsRows(view)
+        case .statsTotals: statsTotalsRows(view)
+        case .statsAverages: statsAveragesRows(view)
+        case .totals: totalsRows(view)
+        case .mem: memoryRows(view)
         }
     }
 
@@ -37,7 +43,16 @@ extension Router {
             [.text("HIBERNATE name"), .text("stops an instance until somebody connects")],
             [.text("WAKE name"), .text("starts an instance")],
             [.text("INSPECT name ON | OFF"), .text("prints the messages of a tenant's sessions to the log")],
+            [.text("PAUSE [name]"), .text("lets new clients wait; done when the present ones have left")],
+            [.text("RESUME [name]"), .text("ends a pause")],
+            [.text("DISABLE name"), .text("refuses new clients")],
+            [.text("ENABLE name"), .text("lets them in again")],
+            [.text("RECONNECT [name]"), .text("replaces backends when their sessions end")],
+            [.text("WAIT_CLOSE [name]"), .text("waits until those backends have gone")],
+            [.text("KILL name"), .text("ends a tenant's sessions and its instance at once, and pauses it")],
             [.text("KILL_CLIENT id"), .text("ends one session; SHOW CLIENTS has the numbers")],
+            [.text("RELOAD"), .text("reads the configuration file again")],
+            [.text("SET name = value"), .text("changes an option until the next RELOAD or start")],
             [.text("SHUTDOWN [HURRY]"), .text("stops the router; a second one hurries")],
         ]
 }
@@ -65,11 +80,23 @@ extension Router {
         }
     }
 
+    /// Tenants that are not cold, and those that clients are kept away from.
+    private var databaseRows: [[ResultValue]] {
+        var databases = statistics.pool.instances
+        let kept = pauses.tenants.union(commons.disabled).subtracting(pool.snapshot.map(\.tenant))
+        databases += kept.map { DatabaseStatus(dbName: $0.string, state: TenantState.cold.rawValue) }
+        return databases.sorted { $0.dbName < $1.dbName }.map { databaseRow($0) }
+    }
+
     private func databaseRow(_ database: DatabaseStatus) -> [ResultValue] {
-        [
-            .text(database.dbName), .null, .int8(Int64(port)), .text(database.dbName),
-            .int8(Int64(limits.maxConnections)), .text("session"), .int8(Int64(limits.maxConnections)),
-            .int8(Int64(database.sessions)), .int8(0), .int8(0),
+        let name = database.dbName
+        let tenant = try? TenantName(name)
+        let isPaused = tenant.map { pauses.holds($0) } ?? false
+        let isDisabled = tenant.map { commons.isDisabled($0) } ?? false
+        return [
+            .text(name), .null, .int8(Int64(port)), .text(name), .null, .int8(Int64(limits.maxConnections)), .int8(0),
+            .int8(0), .text("session"), .int8(Int64(limits.maxConnections)), .int8(Int64(database.sessions)),
+            .int8(isPaused ? 1 : 0), .int8(isDisabled ? 1 : 0),
         ]
     }
 
@@ -87,22 +114,31 @@ extension Router {
 extension Router {
     private func clientRow(_ session: SessionEntry) -> [ResultValue] {
         let (wait, waitMicroseconds) = waited(session)
+        let number = session.number
         return [
             .text("C"), .text(session.user), .text(session.tenant), .text(session.state.rawValue),
             .text(session.peer.map { $0.port == nil ? "unix" : $0.host } ?? ""),
-            (session.peer?.port).map { .int8(Int64($0)) } ?? .null,
-            .timestamptz(WallClock.now - session.age.inMicroseconds), wait, waitMicroseconds,
-            session.backend.map { .int8(Int64($0)) } ?? .null, .text(session.application), .int8(Int64(session.number)),
+            (session.peer?.port).map { .int8(Int64($0)) } ?? .null, .null,
+            session.peer?.port == nil ? .null : .int8(Int64(port)), .timestamptz(wallTime(before: session.age)),
+            .timestamptz(wallTime(before: session.sinceRequest)), wait, waitMicroseconds, .int8(0), .text("C\(number)"),
+            .text(session.serverState == nil ? "" : "S\(number)"), session.backend.map { .int8(Int64($0)) } ?? .null,
+            .text(""), .text(session.application), .int8(Int64(number)),
         ]
     }
 
     private func serverRow(_ session: SessionEntry) -> [ResultValue]? {
         guard let state = session.serverState else { return nil }
+        let number = session.number
         return [
-            .text("S"), .text(session.user), .text(session.tenant), .text(state.rawValue), .text("unix"),
-            session.backend.map { .int8(Int64($0)) } ?? .null, .int8(Int64(session.number)),
+            .text("S"), .text(session.user), .text(session.tenant), .text(state.rawValue), .text("unix"), .null, .null,
+            .null, .timestamptz(wallTime(before: session.age)), .timestamptz(wallTime(before: session.sinceRequest)),
+            .int8(0), .int8(0), .int8(isToReconnect(session) ? 1 : 0), .text("S\(number)"), .text("C\(number)"),
+            session.backend.map { .int8(Int64($0)) } ?? .null, .text(""), .text(session.application),
+            .int8(Int64(number)),
         ]
     }
+
+    private func wallTime(before age: Duration) -> Int64 { WallClock.now - age.inMicroseconds }
 
     /// How long a client has waited that waits, in whole seconds and the microseconds beside them.
     private func waited(_ session: SessionEntry) -> (ResultValue, ResultValue) {
@@ -123,10 +159,17 @@ extension Router {
             let (wait, waitMicroseconds) = waited(session)
             return [
                 .int8(positions[tenant] ?? 0), .text(tenant.string), .text(session.user), wait,
-                waitMicroseconds, pool.limit(holding: tenant).map { .text($0.word) } ?? .null,
+                waitMicroseconds, waitsFor(tenant),
                 .int8(Int64(session.number)),
             ]
         }
+    }
+}
+
+extension Router {
+    private func waitsFor(_ tenant: TenantName) -> ResultValue {
+        if pauses.holds(tenant) { return .text("the end of the pause (RESUME)") }
+        return pool.limit(holding: tenant).map { .text($0.word) } ?? .null
     }
 }
 
@@ -173,9 +216,9 @@ extension Router {
         }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
             [
-                .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(sums.active),
-                .int8(0), .int8(sums.login), .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000),
-                .text("session"),
+                .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(0), .int8(0),
+                .int8(sums.active), .int8(0), .int8(0), .int8(0), .int8(0), .int8(0), .int8(sums.login),
+                .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000), .text("session"),
             ]
         }
     }
@@ -190,6 +233,8 @@ extension Router {
             ("pools", poolRows(sessions).count), ("free_clients", max(0, maxClients - commons.counts.admitted)),
             ("used_clients", sessions.count), ("login_clients", sessions.filter { $0.state == .login }.count),
             ("free_servers", 0), ("used_servers", sessions.filter { $0.serverState != nil }.count),
+            // No names are resolved: every instance runs on this machine.
+            ("dns_names", 0), ("dns_zones", 0), ("dns_queries", 0), ("dns_pending", 0),
         ]
     }
 }

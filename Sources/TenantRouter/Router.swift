@@ -60,6 +60,10 @@ struct Router: ~Copyable {
     var lastAcceptWarning: Duration?
     /// Instances since it started.
     var instancesEver: UInt64 = 0
+    var averages = Averages()
+    var pauses = Pauses()
+    /// Reads the configuration again for a client of the console; `reloaded` is its answer.
+    var reloader: (@Sendable (ConsoleClient) -> Void)?
 
     var listeners: [Token] = []
     var controlListener: Token?

@@ -43,6 +43,8 @@ struct SessionEntry: Sendable {
     let peer: SocketAddress?
     /// How long ago it connected.
     let age: Duration
+    /// How long ago the client last began to ask something; before it did, `age`.
+    let sinceRequest: Duration
     /// The process id of its backend, in full detail.
     let backend: Int32?
 }
@@ -67,6 +69,8 @@ extension Lane {
             application: label.application, state: SessionEntry.ClientState(stage),
             serverState: SessionEntry.ServerState(stage), queuedFor: stage.queuedFor,
             peer: detail == .full ? reactor.peer(of: sessions[session].frontend) : nil, age: reactor.now - label.connectedAt,
+            sinceRequest: reactor.now
+                - (sessions[session].meter.askedAt.map { .nanoseconds($0) } ?? label.connectedAt),
             backend: detail == .full ? commons.backend(ofSession: sessions[session].number) : nil)
     }
 }
