@@ -16,6 +16,8 @@ struct Relay: BitwiseCopyable {
     private(set) var lastFrontendTag: UInt8 = 0
     /// The tag of the backend's last frame: a FATAL ErrorResponse is the last one before it closes.
     private(set) var lastBackendTag: UInt8 = 0
+    /// What the session leaves in its backend.
+    private(set) var traces = Traces()
 
     init(backend: Token, instance: InstanceID) {
         self.backend = backend
@@ -33,11 +35,28 @@ struct Relay: BitwiseCopyable {
     }
 
     mutating func frontendReceived(_ bytes: RawSpan) -> Decision {
-        toBackend.received(bytes, lastTag: &lastFrontendTag)
+        toBackend.received(bytes, from: .frontend, lastTag: &lastFrontendTag, traces: &traces)
     }
 
     mutating func backendReceived(_ bytes: RawSpan) -> Decision {
-        toFrontend.received(bytes, lastTag: &lastBackendTag)
+        toFrontend.received(bytes, from: .backend, lastTag: &lastBackendTag, traces: &traces)
+    }
+
+    /// Whether others must hear of what the backend just said; asked once.
+    mutating func takeNews() -> Bool { traces.takeNews() }
+
+    /// Whether these bytes are Terminate and nothing else.
+    func isTerminate(_ bytes: RawSpan) -> Bool {
+        guard bytes.byteCount == 5, toBackend.isAtBoundary else { return false }
+        return unsafe bytes.unsafeLoad(fromByteOffset: 0, as: UInt8.self) == Frontend.Tag.terminate
+            && bytes.unsafeLoadUnaligned(fromByteOffset: 1, as: UInt32.self) == UInt32(bigEndian: 4)
+    }
+
+    /// Whether the backend has answered everything, the client has been handed all of it, and `DISCARD ALL` undoes what
+    /// they did.
+    var leavesNothing: Bool {
+        traces.leaveNothing && toBackend.isAtBoundary && toFrontend.isAtBoundary && toBackend.isDrained
+            && toFrontend.isDrained && lastBackendTag != Backend.Tag.errorResponse
     }
 
     /// A send to the backend has left. Answers whether the frontend is to be read again.
@@ -82,12 +101,21 @@ struct Flow: BitwiseCopyable {
     var isAtBoundary: Bool { decoder.isAtBoundary }
     var isDrained: Bool { sendsInFlight == 0 }
 
-    /// Follows the frames, and counts the send that comes of them.
-    mutating func received(_ bytes: RawSpan, lastTag: inout UInt8) -> Relay.Decision {
+    /// Follows the frames and what they leave, and counts the send that comes of them. Inlined, so that the direction is
+    /// no question at run time.
+    @inline(__always)
+    mutating func received(
+        _ bytes: RawSpan, from direction: FrameDirection, lastTag: inout UInt8, traces: inout Traces
+    ) -> Relay.Decision {
         var offset = 0
         while true {
             switch decoder.next(in: bytes, at: &offset) {
-            case .frame(let header): lastTag = header.tag
+            case .frame(let header):
+                lastTag = header.tag
+                switch direction {
+                case .frontend: traces.frontendSaid(header.tag)
+                case .backend: traces.backendSaid(header, in: bytes)
+                }
             case .needsMore: return countSend()
             case .violation(let violation): return .violation(violation)
             }

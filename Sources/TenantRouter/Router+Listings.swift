@@ -14,7 +14,7 @@ extension Router {
         case .tenants, .sizes: []
         case .instances: instanceRows
         case .clients: eachSession { clientRow($0) }
-        case .servers: eachSession { serverRow($0) }
+        case .servers: eachSession { serverRow($0) } + keptBackends.all.map { serverRow($0) }
         case .queue: queueRows
         case .pools: poolRows
         case .databases: statistics.pool.instances.map { databaseRow($0) }
@@ -147,6 +147,19 @@ extension Router {
         ]
     }
 
+    private func serverRow(_ backend: KeptBackend) -> [ResultValue] {
+        let state =
+            switch backend.stage {
+            case .resetting: "used"
+            case .kept: "idle"
+            case .leaving: "closing"
+            }
+        return [
+            .text("S"), .text(backend.user), .text(backend.tenant), .text(state), .text("unix"),
+            backend.processID.map { .int8(Int64($0)) } ?? .null, .null,
+        ]
+    }
+
     /// How long a client has waited that waits, in whole seconds and the microseconds beside them.
     private func waited(_ session: Token) -> (ResultValue, ResultValue) {
         guard ClientState(sessions[session].stage) == .waiting else { return (.int8(0), .int8(0)) }
@@ -199,6 +212,7 @@ extension Router {
 
     private struct PoolSums {
         var active: Int64 = 0
+        var idle: Int64 = 0
         var waiting: Int64 = 0
         var login: Int64 = 0
         var longestWait: Int64 = 0
@@ -219,10 +233,14 @@ extension Router {
             case .awaitingStartup, .flushing, .cancelling, .console, .lingering, .abandoning, .closed: break
             }
         }
+        for backend in keptBackends.all where backend.isKept {
+            pools[PoolKey(database: backend.tenant, user: backend.user), default: PoolSums()].idle += 1
+        }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
             [
                 .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(sums.active),
-                .int8(0), .int8(sums.login), .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000),
+                .int8(sums.idle), .int8(sums.login), .int8(sums.longestWait / 1_000_000),
+                .int8(sums.longestWait % 1_000_000),
                 .text("session"),
             ]
         }
@@ -237,7 +255,8 @@ extension Router {
         return [
             ("databases", pool.snapshot.count), ("users", users.count), ("pools", poolRows.count),
             ("free_clients", max(0, maxClients - admittedClients)), ("used_clients", sessions.count),
-            ("login_clients", states.filter { $0 == .login }.count), ("free_servers", 0),
+            ("login_clients", states.filter { $0 == .login }.count),
+            ("free_servers", keptBackends.all.count(where: \.isKept)),
             ("used_servers", eachSession { serverRow($0) }.count),
         ]
     }

@@ -24,6 +24,7 @@ extension Router {
         let newcomer = Session(number: totals.sessions + 1, entrance: entrance)
         guard accepts(entrance), let session = sessions.insert(newcomer) else { return }
         totals.sessions += 1
+        discardCrowdingBackend()
         remember(silent: session)
         do throws(ReactorError) {
             let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
@@ -120,8 +121,15 @@ extension Router {
         case .reject(let rejection): reject(session, rejection)
         case .stopReading: reactor.disarm(sessions[session].frontend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .keepBackend(let relay): leave(session, relay)
         case .advanceConsole: advanceConsole(session)
         }
+    }
+
+    /// The client goes, its backend may stay.
+    private mutating func leave(_ session: Token, _ relay: Relay) {
+        keepBackend(of: session, relay)
+        close(session)
     }
 
     private mutating func perform(_ session: Token, _ action: Session.FrontendGoneAction) {
@@ -139,6 +147,7 @@ extension Router {
             close(session)
         case .abandon(let backend):
             abandon(session, backend)
+        case .keepBackend(let relay): leave(session, relay)
         case .finishBackend(let backend):
             reactor.finish(backend)
         case .finishTerminated(let backend):
@@ -217,7 +226,7 @@ extension Router {
         guard let session = queued(waiter) else { return returnLease(of: instance) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
-        connect(session, lease)
+        if !reuseBackend(session, lease) { connect(session, lease) }
     }
 
     /// The pool's answer is no.
@@ -235,10 +244,14 @@ extension Router {
             returnLease(of: lease.instance)
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
         }
+        guard makeRoom(in: lease.instance) else {
+            return arm(session, at: min(reactor.now + Limits.keptBackendExitPause, lease.giveUpAt))
+        }
         do throws(ReactorError) {
             let backend = try reactor.connect(
                 to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
-            sessions[session].connecting(Attempt(lease: lease, backend: backend))
+            let epoch = keptBackends.epoch(of: lease.instance)
+            sessions[session].connecting(Attempt(lease: lease, backend: backend, epoch: epoch))
             arm(session, at: lease.giveUpAt)
         } catch {
             returnLease(of: lease.instance)
@@ -301,6 +314,11 @@ extension Router {
         case .forwardAndPause(let backend):
             reactor.disarm(backend)
             reactor.send(buffer, to: sessions[session].frontend)
+        case .forwardNews(let instance, let paused):
+            // Before the client knows, and before anybody can connect because of it.
+            outdateBackends(of: instance)
+            if let paused { reactor.disarm(paused) }
+            reactor.send(buffer, to: sessions[session].frontend)
         case .none, .issueKey, .open, .settleRole, .pause, .refuse, .reject, .terminate:
             perform(session, action)
         }
@@ -309,7 +327,7 @@ extension Router {
     /// What a backend's startup, or its end, asks for: rare beside relayed bytes.
     private mutating func perform(_ session: Token, _ action: Session.BackendReceivedAction) {
         switch action {
-        case .none, .forward, .forwardAndPause: break
+        case .none, .forward, .forwardAndPause, .forwardNews: break
         case .issueKey(let key, let instance):
             let issued = cancelKeys.issue(for: key, of: instance, session: session.slot)
             perform(session, sessions[session].keyIssued(issued))
@@ -336,19 +354,21 @@ extension Router {
     private mutating func open(
         _ session: Token, _ attempt: Attempt, _ arrival: Arrival, _ startup: BackendStartup, ready: [UInt8]
     ) {
-        disarmDeadline(session)
         var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
-        var answer = startup.answer
-        if unannounced.remove(arrival.tenant) != nil {
-            answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
-        }
         if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
-        tell(session, answer + ready)
+        sessions[session].opened(relay, opening(attempt, arrival, startup, ready: ready))
+        begin(session, relay, arrival, startup.answer, ready: ready)
+    }
+
+    /// The session has its backend.
+    mutating func begin(_ session: Token, _ relay: Relay, _ arrival: Arrival, _ answer: [UInt8], ready: [UInt8]) {
+        disarmDeadline(session)
+        let isNew = unannounced.remove(arrival.tenant) != nil
+        tell(session, answer + (isNew ? ErrorMessage.createdDatabase(arrival.tenant).noticeResponse() : []) + ready)
         inspectBackend(relay.backend, of: session)
-        sessions[session].opened(relay)
         waitEnded(session, "served")
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
@@ -360,6 +380,7 @@ extension Router {
         switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .keepBackend(let relay): leave(session, relay)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
         }
     }
@@ -453,7 +474,7 @@ extension Router {
 extension Router {
     /// A right key is carried to its backend; a wrong one vanishes, as in PostgreSQL, and nobody learns which it was.
     private mutating func cancel(_ session: Token, _ key: CancelKey) {
-        guard let target = cancelKeys.target(of: key), let socket = instances[target.instance]?.socket else {
+        guard let target = cancelKeys.use(key), let socket = instances[target.instance]?.socket else {
             sessions[session].closed()
             return close(session)
         }

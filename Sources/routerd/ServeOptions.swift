@@ -21,6 +21,7 @@ struct ServeOptions: ParsableArguments {
     @Option(.set) var set: [PostgresSetting] = []
     @Flag(.memory) var memory: Bool?
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
+    @Option(.reuseBackends) var reuseBackends: Switch?
     @Option(.io) var io: IOEngine?
     @Option(.socketDir) var socketDir: String?
     @Option(.postgresBin) var postgresBin: String?
@@ -122,6 +123,7 @@ extension ServeOptions {
             settings: try sources.settings(set),
             storage: try sources.isOn(.memory, memory) ?? false ? .memory : .directory,
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
+            reusesBackends: try sources.value(.reuseBackends, reuseBackends)?.isOn ?? defaults.reusesBackends,
             io: try sources.value(.io, io) ?? defaults.io,
             socketDirectory: try sources.value(.socketDir, socketDir),
             postgresBinDirectory: try sources.value(.postgresBin, postgresBin),

@@ -54,6 +54,22 @@ import WireProtocol
         #expect(keys.target(of: second) == nil)
     }
 
+    @Test func aBackendThatLivesOnTakesItsOwnKeyAlong() {
+        var keys = CancelKeys()
+        let issued = keys.issue(for: backendKey, of: InstanceID(1), session: 3)
+        #expect(keys.take(session: 3) == backendKey)
+        #expect(keys.target(of: issued) == nil && keys.take(session: 3) == nil)
+    }
+
+    /// It may still be on its way.
+    @Test func aCancelRequestWasCarriedToIt() {
+        var keys = CancelKeys()
+        let issued = keys.issue(for: backendKey, of: InstanceID(1), session: 3)
+        #expect(keys.use(issued)?.key == backendKey)
+        #expect(keys.take(session: 3) == nil && keys.target(of: issued) == nil)
+        #expect(keys.use(issued) == nil)
+    }
+
     /// Two instances may give out the same pair; each client still cancels its own backend only.
     @Test func twoBackendsWithTheSameKeyAreToldApart() throws {
         var keys = CancelKeys()
