@@ -101,8 +101,8 @@ struct Flow: BitwiseCopyable {
     var isAtBoundary: Bool { decoder.isAtBoundary }
     var isDrained: Bool { sendsInFlight == 0 }
 
-    /// Follows the frames and what they leave, and counts the send that comes of them. Inlined, so that the direction is
-    /// no question at run time.
+    /// Follows the frames and what they leave, and counts the send that comes of them. Inlined, so that the direction
+    /// is no question at run time.
     @inline(__always)
     mutating func received(
         _ bytes: RawSpan, from direction: FrameDirection, lastTag: inout UInt8, traces: inout Traces

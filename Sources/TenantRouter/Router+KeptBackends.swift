@@ -2,8 +2,8 @@ import Reactor
 import TenantPool
 import WireProtocol
 
-// Backends between two sessions: a client that comes with the same startup packet is given one in a tenth of the time that
-// PostgreSQL takes to make another.
+// Backends between two sessions: a client that comes with the same startup packet is given one in a tenth of the time
+// that PostgreSQL takes to make another.
 
 // MARK: - From a session
 

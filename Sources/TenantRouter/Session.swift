@@ -431,7 +431,8 @@ extension Session {
         case none
         case forward
         case forwardAndPause(Token)
-        /// Pass it on, and stop reading the backend if it is named: what new backends of this instance are given has changed.
+        /// Pass it on, and stop reading the backend if it is named: what new backends of this instance are given has
+        /// changed.
         case forwardNews(of: InstanceID, pausing: Token?)
         /// The backend's key must be replaced; `keyIssued` goes on from there.
         case issueKey(CancelKey, of: InstanceID)

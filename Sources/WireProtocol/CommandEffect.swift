@@ -12,7 +12,7 @@ public enum CommandEffect: BitwiseCopyable, Sendable {
 }
 
 extension CommandEffect {
-    /// Of the CommandComplete whose body begins at `start`; a body that the chunk cuts says nothing, and may be anything.
+    /// Of a CommandComplete; a body that the chunk cuts says nothing, and may be anything.
     ///
     /// Four commands and the frame of a transaction are nearly all there is: they are told by one word.
     @inlinable

@@ -1,8 +1,8 @@
 /// What is said to a backend between two sessions: `DISCARD ALL`, by the simple protocol, and where the session had
 /// changed what a client is told at its start, a question whether that is as it was.
 ///
-/// In an open or failed transaction PostgreSQL refuses `DISCARD ALL`, so that such a backend is not reset but closed, and
-/// rolls back as at any disconnect. Source: PostgreSQL manual, "DISCARD".
+/// In an open or failed transaction PostgreSQL refuses `DISCARD ALL`: such a backend is not reset but closed, and rolls
+/// back as at any disconnect. Source: PostgreSQL manual, "DISCARD".
 public struct ResetExchange: Sendable {
     /// What the bytes so far amount to.
     public enum Outcome: Sendable, Equatable {
