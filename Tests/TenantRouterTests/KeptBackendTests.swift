@@ -22,6 +22,14 @@ private func traces(_ said: [UInt8], _ answered: [UInt8]) -> Relay {
     return relay
 }
 
+extension Relay {
+    fileprivate func isTerminate(_ bytes: [UInt8]) -> Bool { unsafe isTerminate(bytes.span.bytes) }
+}
+
+extension KeptBackend {
+    fileprivate func received(_ bytes: [UInt8]) -> ReceivedAction { unsafe received(bytes.span.bytes) }
+}
+
 private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf8)) + Says.ready }
 
 @Suite struct TracesTests {
@@ -70,24 +78,25 @@ private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf
     /// News is what has come into effect; in a transaction that is not yet so when the command is done.
     @Test func news() {
         var relay = traces(Says.query, frame("C", Array("ALTER ROLE\0".utf8)))
-        #expect(!relay.takeNews())
+        var news = [relay.takeNews()]
         _ = relay.backendReceived(Says.ready)
-        #expect(relay.takeNews())
-        #expect(!relay.takeNews())
+        for _ in 0..<2 { news.append(relay.takeNews()) }
         _ = relay.backendReceived(command("COMMIT"))
-        #expect(relay.takeNews())
+        news.append(relay.takeNews())
+        #expect(news == [false, true, false, true])
         var harmless = traces(Says.query, command("SELECT 1"))
-        #expect(!harmless.takeNews())
+        let isNews = harmless.takeNews()
+        #expect(!isNews)
     }
 
     @Test func terminate() {
         var relay = traces([], [])
-        #expect(relay.isTerminate(unsafe Says.terminate.span.bytes))
-        #expect(!relay.isTerminate(unsafe frame("S").span.bytes))
-        #expect(!relay.isTerminate(unsafe (Says.terminate + Says.terminate).span.bytes))
-        #expect(!relay.isTerminate(unsafe header("X", 5).span.bytes))
+        #expect(relay.isTerminate(Says.terminate))
+        #expect(!relay.isTerminate(frame("S")))
+        #expect(!relay.isTerminate(Says.terminate + Says.terminate))
+        #expect(!relay.isTerminate(header("X", 5)))
         _ = relay.frontendReceived(header("Q", 9))
-        #expect(!relay.isTerminate(unsafe Says.terminate.span.bytes), "it is the text of a query")
+        #expect(!relay.isTerminate(Says.terminate), "it is the text of a query")
     }
 }
 
@@ -102,8 +111,8 @@ private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf
         backend.resetting(ResetExchange(), Says.backendKey)
         #expect(backend.holdsLease && !backend.isKept && backends.places(of: Situation.instance) == 0)
         #expect(backends.match(Situation.packet, of: Situation.instance) == nil)
-        #expect(unsafe backend.received(frame("A", [0]).span.bytes) == .none)
-        #expect(unsafe backend.received(discarded.span.bytes) == .keep)
+        #expect(backend.received(frame("A", [0])) == .none)
+        #expect(backend.received(discarded) == .keep)
         backend.kept()
         #expect(!backend.holdsLease && backend.isKept && backends.places(of: Situation.instance) == 1)
         #expect(backends.match(Situation.packet, of: Situation.instance)?.1 == Says.backendKey)
@@ -111,7 +120,7 @@ private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf
         #expect(backend.left() && !backend.left())
         #expect(backends.places(of: Situation.instance) == 1, "until it has gone")
         #expect(backends.match(Situation.packet, of: Situation.instance) == nil)
-        #expect(unsafe backend.received(Says.error(.adminShutdown).span.bytes) == .none)
+        #expect(backend.received(Says.error(.adminShutdown)) == .none)
         #expect(backend.deadlineExpired() == .close)
         backends.remove(backend)
         #expect(backends.count == 0 && backends.places(of: Situation.instance) == 0)
@@ -121,7 +130,7 @@ private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf
         var backends = KeptBackends()
         let backend = Self.backend(&backends)
         backend.resetting(ResetExchange(), Says.backendKey)
-        #expect(unsafe backend.received(Says.error(.queryCanceled).span.bytes) == .leave)
+        #expect(backend.received(Says.error(.queryCanceled)) == .leave)
         #expect(backend.left() && backend.holdsLease)
     }
 
@@ -130,9 +139,9 @@ private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf
         var backends = KeptBackends()
         let backend = Self.backend(&backends)
         backend.resetting(ResetExchange(), Says.backendKey)
-        _ = unsafe backend.received(discarded.span.bytes)
+        _ = backend.received(discarded)
         backend.kept()
-        #expect(unsafe backend.received(bytes.span.bytes) == .leave)
+        #expect(backend.received(bytes) == .leave)
     }
 
     @Test func theLastUsedIsMatchedFirst() {

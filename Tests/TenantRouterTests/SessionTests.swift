@@ -396,7 +396,7 @@ extension Session.FrontendGoneAction {
     fileprivate var leases: Int {
         switch self {
         case .returnLease, .giveUp: 1
-        case .none, .close, .leaveQueue, .abandon, .finishBackend, .finishTerminated: 0
+        case .none, .close, .leaveQueue, .abandon, .keepBackend, .finishBackend, .finishTerminated: 0
         }
     }
 }
