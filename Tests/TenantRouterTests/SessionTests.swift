@@ -395,8 +395,9 @@ extension Rejection {
 extension Session.FrontendGoneAction {
     fileprivate var leases: Int {
         switch self {
-        case .returnLease, .giveUp: 1
-        case .none, .close, .leaveQueue, .abandon, .keepBackend, .finishBackend, .finishTerminated: 0
+        // A backend that is kept takes the lease along.
+        case .returnLease, .giveUp, .keepBackend: 1
+        case .none, .close, .leaveQueue, .abandon, .finishBackend, .finishTerminated: 0
         }
     }
 }

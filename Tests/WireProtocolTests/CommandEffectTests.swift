@@ -50,10 +50,10 @@ private func effect(in bytes: [UInt8]) -> CommandEffect? {
         #expect(effect(of: tag, before: 100, behind: []) == .passing)
     }
 
-    /// What a chunk's end cuts off could have been anything.
+    /// What a chunk's end cuts off could have been anything, unless a whole word is there.
     @Test func cutTags() {
         let whole = command("SELECT 1")
-        for count in 5..<whole.count {
+        for count in 5..<whole.count - 1 {
             #expect(effect(in: Array(whole[..<count])) == .shared, "after \(count) bytes")
         }
     }
