@@ -34,12 +34,32 @@ struct Relay: BitwiseCopyable {
         case violation(FrameViolation)
     }
 
-    mutating func frontendReceived(_ bytes: RawSpan) -> Decision {
-        toBackend.received(bytes, from: .frontend, lastTag: &lastFrontendTag, traces: &traces)
+    mutating func frontendReceived(_ bytes: RawSpan, _ meter: inout Meter, now: Int64) -> Decision {
+        var (tag, messages, traces) = (lastFrontendTag, 0, traces)
+        let decision = toBackend.received(bytes) { frame in
+            tag = frame.tag
+            messages &+= 1
+            traces.frontendSaid(frame.tag)
+        }
+        (lastFrontendTag, self.traces) = (tag, traces)
+        meter.frontendReceived(byteCount: bytes.byteCount, messages: messages, now: now)
+        return decision
     }
 
-    mutating func backendReceived(_ bytes: RawSpan) -> Decision {
-        toFrontend.received(bytes, from: .backend, lastTag: &lastBackendTag, traces: &traces)
+    mutating func backendReceived(_ bytes: RawSpan, _ meter: inout Meter, now: Int64) -> Decision {
+        meter.chunkBegan(bytes, now: now)
+        var (tag, messages, traces) = (lastBackendTag, 0, traces)
+        let decision = toFrontend.received(bytes) { frame in
+            tag = frame.tag
+            messages &+= 1
+            traces.backendSaid(frame, in: bytes)
+            if frame.tag == Backend.Tag.readyForQuery, frame.bodyLength > 0 {
+                meter.readyForQuery(statusAt: frame.bodyStart, in: bytes, now: now)
+            }
+        }
+        (lastBackendTag, self.traces) = (tag, traces)
+        meter.backendReceived(byteCount: bytes.byteCount, messages: messages)
+        return decision
     }
 
     /// Whether others must hear of what the backend just said; asked once.
@@ -101,21 +121,13 @@ struct Flow: BitwiseCopyable {
     var isAtBoundary: Bool { decoder.isAtBoundary }
     var isDrained: Bool { sendsInFlight == 0 }
 
-    /// Follows the frames and what they leave, and counts the send that comes of them. Inlined, so that the direction
-    /// is no question at run time.
+    /// Follows the frames, and counts the send that comes of them.
     @inline(__always)
-    mutating func received(
-        _ bytes: RawSpan, from direction: FrameDirection, lastTag: inout UInt8, traces: inout Traces
-    ) -> Relay.Decision {
+    mutating func received(_ bytes: RawSpan, each: (FrameHeader) -> Void) -> Relay.Decision {
         var offset = 0
         while true {
             switch decoder.next(in: bytes, at: &offset) {
-            case .frame(let header):
-                lastTag = header.tag
-                switch direction {
-                case .frontend: traces.frontendSaid(header.tag)
-                case .backend: traces.backendSaid(header, in: bytes)
-                }
+            case .frame(let header): each(header)
             case .needsMore: return countSend()
             case .violation(let violation): return .violation(violation)
             }

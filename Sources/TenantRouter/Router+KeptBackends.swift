@@ -63,9 +63,11 @@ extension Router {
         let issued = cancelKeys.issue(for: key, of: lease.instance, session: session.slot)
         let ready = Backend.readyForQuery
         var relay = Relay(backend: backend.token, instance: lease.instance)
-        _ = unsafe relay.backendReceived(ready.span.bytes)
+        // The startup's ReadyForQuery answers no query.
+        var uncounted = Meter()
+        _ = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0)
         let greeting = arrival.isGreeted ? backend.opening.restOfGreeting : backend.opening.greeting
-        sessions[session].reopened(relay, backend.opening)
+        sessions[session].reopened(relay, backend.opening, waited: waitTime(of: session))
         begin(session, relay, arrival, greeting + Backend.backendKeyData(issued), ready: ready)
         return true
     }

@@ -107,7 +107,7 @@ extension Router {
     }
 
     private mutating func frontendReceived(_ session: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].frontendReceived($0) }
+        let action = buffer.withBytes { sessions[session].frontendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward(let backend):
             reactor.send(buffer, to: backend)
@@ -307,7 +307,7 @@ extension Router {
     }
 
     private mutating func backendReceived(_ session: Token, _ token: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].backendReceived($0) }
+        let action = buffer.withBytes { sessions[session].backendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward:
             reactor.send(buffer, to: sessions[session].frontend)
@@ -355,12 +355,20 @@ extension Router {
         _ session: Token, _ attempt: Attempt, _ arrival: Arrival, _ startup: BackendStartup, ready: [UInt8]
     ) {
         var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
-        if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
+        // The startup's ReadyForQuery answers no query.
+        var uncounted = Meter()
+        if case .violation = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
-        sessions[session].opened(relay, opening(attempt, arrival, startup, ready: ready))
+        let opening = opening(attempt, arrival, startup, ready: ready)
+        sessions[session].opened(relay, opening, waited: waitTime(of: session))
         begin(session, relay, arrival, startup.answer, ready: ready)
+    }
+
+    /// How long a client has waited for the backend that it is being given, in nanoseconds.
+    func waitTime(of session: Token) -> Int64 {
+        sessions[session].label.waitsSince.map { (reactor.now - $0).inMicroseconds * 1000 } ?? 0
     }
 
     /// The session has its backend.
@@ -377,7 +385,7 @@ extension Router {
 
     /// What the client sent ahead of ReadyForQuery, now that there is somebody to read it.
     private mutating func relayPipelined(_ session: Token, _ bytes: [UInt8]) {
-        switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
+        switch unsafe sessions[session].frontendReceived(bytes.span.bytes, now: reactor.nanoseconds) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
         case .keepBackend(let relay): leave(session, relay)
@@ -578,6 +586,7 @@ extension Router {
         cancelKeys.revoke(session: session.slot)
         if sessions[session].isAdmitted { admittedClients -= 1 }
         if sessions[session].isConsole { consoles[sessions[session].entrance, default: 0] -= 1 }
+        settleTraffic(of: session)
         _ = sessions.remove(session)
     }
 }

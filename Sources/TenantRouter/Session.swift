@@ -24,6 +24,7 @@ struct Session {
     private(set) var frontend = Token(raw: 0)
     /// Who is at the other end, for log lines and listings. No decision depends on it.
     var label = SessionLabel()
+    private(set) var meter = Meter()
     /// The one deadline that runs for this session.
     var deadline: Token?
     /// Whether it counts towards the limit of clients: from its startup packet on.
@@ -158,11 +159,15 @@ extension Session {
         case advanceConsole
     }
 
-    mutating func frontendReceived(_ bytes: RawSpan) -> FrontendReceivedAction {
+    /// - Parameter now: nanoseconds of the reactor's clock, for what is counted.
+    mutating func frontendReceived(_ bytes: RawSpan, now: Int64) -> FrontendReceivedAction {
         switch stage {
         case .relaying(var relay):
-            if relay.isTerminate(bytes), mayKeepBackend(relay) { return .keepBackend(released(relay)) }
-            let decision = relay.frontendReceived(bytes)
+            if relay.isTerminate(bytes), mayKeepBackend(relay) {
+                meter.frontendReceived(byteCount: bytes.byteCount, messages: 1, now: now)
+                return .keepBackend(released(relay))
+            }
+            let decision = relay.frontendReceived(bytes, &meter, now: now)
             stage = .relaying(relay)
             switch decision {
             case .forward: return .forward(relay.backend)
@@ -444,15 +449,16 @@ extension Session {
         case terminate(Relay)
     }
 
-    mutating func backendReceived(_ bytes: RawSpan) -> BackendReceivedAction {
+    /// - Parameter now: nanoseconds of the reactor's clock, for what is counted.
+    mutating func backendReceived(_ bytes: RawSpan, now: Int64) -> BackendReceivedAction {
         switch stage {
         case .relaying(var relay):
-            let decision = relay.backendReceived(bytes)
+            let decision = relay.backendReceived(bytes, &meter, now: now)
             let hasNews = relay.takeNews()
             stage = .relaying(relay)
             return follow(decision, of: relay, hasNews: hasNews)
         case .frontendEnded(var relay):
-            let decision = relay.backendReceived(bytes)
+            let decision = relay.backendReceived(bytes, &meter, now: now)
             let hasNews = relay.takeNews()
             stage = .frontendEnded(relay)
             return follow(decision, of: relay, hasNews: hasNews)
@@ -510,17 +516,21 @@ extension Session {
         }
     }
 
-    /// The relay begins.
-    mutating func opened(_ relay: Relay, _ opening: Opening? = nil) {
+    /// The relay begins, so many nanoseconds after the startup packet.
+    mutating func opened(_ relay: Relay, _ opening: Opening? = nil, waited: Int64 = 0) {
         stage = .relaying(relay)
         self.opening = opening
+        meter.opened(waited: waited)
     }
 
-    /// The relay begins, with a backend that was another session's.
-    mutating func reopened(_ relay: Relay, _ opening: Opening) {
+    /// The same with a backend that was another session's.
+    mutating func reopened(_ relay: Relay, _ opening: Opening, waited: Int64) {
         openDescriptors += 1
-        opened(relay, opening)
+        opened(relay, opening, waited: waited)
     }
+
+    /// What was counted since it was last taken.
+    mutating func takeTraffic() -> Traffic { meter.take() }
 
     enum BackendEndedAction {
         case none
