@@ -19,6 +19,20 @@ final class Commons: Sendable {
     struct Served {
         let socket: InstanceSocket
         let tenant: TenantName
+        /// How many leases it has to give.
+        let connections: Int
+        /// Those that it has given out.
+        fileprivate(set) var leases = 0
+        /// Connections of kept backends that no lease stands for, by lane.
+        fileprivate(set) var places: [Int: Int] = [:]
+        /// Counts what has happened that makes older backends different from new ones.
+        fileprivate(set) var epoch: UInt64 = 0
+
+        init(socket: InstanceSocket, tenant: TenantName, connections: Int) {
+            self.socket = socket
+            self.tenant = tenant
+            self.connections = connections
+        }
     }
 
     /// What the lanes have in all.
@@ -39,6 +53,7 @@ final class Commons: Sendable {
         var counts = Counts()
         var maxClients: Int
         var sessionsOfLane: [Int]
+        var keptOfLane: [Int]
         var cancelKeys = CancelKeys()
         var instances: [InstanceID: Served] = [:]
         /// Databases whose first session is still to be told that they are new.
@@ -53,7 +68,8 @@ final class Commons: Sendable {
 
     init(lanes: Int, maxClients: Int) {
         capacity = maxClients + Limits.refusedClients + 2 * Limits.consoles
-        state = Mutex(State(maxClients: maxClients, sessionsOfLane: Array(repeating: 0, count: lanes)))
+        let none = Array(repeating: 0, count: lanes)
+        state = Mutex(State(maxClients: maxClients, sessionsOfLane: none, keptOfLane: none))
     }
 }
 
@@ -130,6 +146,11 @@ extension Commons {
     /// The backend that a cancel request means, whichever lane it belongs to.
     func target(of key: CancelKey) -> CancelKeys.Target? { state.withLock { $0.cancelKeys.target(of: key) } }
 
+    /// The same, and a request is carried to it.
+    func use(_ key: CancelKey) -> CancelKeys.Target? { state.withLock { $0.cancelKeys.use(key) } }
+
+    func take(session number: UInt64) -> CancelKey? { state.withLock { $0.cancelKeys.take(session: number) } }
+
     func backend(ofSession number: UInt64) -> Int32? { state.withLock { $0.cancelKeys.backend(ofSession: number) } }
 }
 
@@ -145,6 +166,45 @@ extension Commons {
     /// Nil for an instance that stops or is gone. Whoever connects keeps the socket until the connection stands: its
     /// descriptor's number could mean another one by then.
     func instance(_ id: InstanceID) -> Served? { state.withLock { $0.instances[id] } }
+}
+
+// MARK: - Kept backends
+
+extension Commons {
+    func epoch(of id: InstanceID) -> UInt64 { state.withLock { $0.instances[id]?.epoch ?? 0 } }
+
+    func beginEpoch(of id: InstanceID) { state.withLock { $0.instances[id]?.epoch += 1 } }
+
+    /// The pool has given out so many leases of an instance.
+    func note(leases: Int, of id: InstanceID) { state.withLock { $0.instances[id]?.leases = leases } }
+
+    /// What a lane keeps.
+    ///
+    /// - Parameters:
+    ///   - kept: backends in all.
+    ///   - places: those of an instance that no lease stands for.
+    func note(kept: Int, places: Int, of id: InstanceID, lane: Int) {
+        state.withLock { state in
+            state.keptOfLane[lane] = kept
+            state.instances[id]?.places[lane] = places
+        }
+    }
+
+    /// By how many connections leases and kept backends exceed what the instance has.
+    func excess(of id: InstanceID) -> Int {
+        state.withLock { state in
+            guard let served = state.instances[id] else { return 0 }
+            return served.leases + served.places.values.reduce(0, +) - served.connections
+        }
+    }
+
+    /// The lane that keeps the most, while sessions want its places.
+    var crowdingLane: Int? {
+        state.withLock { state in
+            guard state.counts.sessions + state.keptOfLane.reduce(0, +) > capacity else { return nil }
+            return state.keptOfLane.indices.max { state.keptOfLane[$0] < state.keptOfLane[$1] }
+        }
+    }
 }
 
 // MARK: - Disabled tenants

@@ -36,8 +36,15 @@ extension Lane {
         case .reject(let rejection): reject(session, rejection)
         case .stopReading: reactor.disarm(sessions[session].frontend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .keepBackend(let relay): leave(session, relay)
         case .advanceConsole: advanceConsole(session)
         }
+    }
+
+    /// The client goes, its backend may stay.
+    private mutating func leave(_ session: Token, _ relay: Relay) {
+        keepBackend(of: session, relay)
+        close(session)
     }
 
     private mutating func perform(_ session: Token, _ action: Session.FrontendGoneAction) {
@@ -55,6 +62,7 @@ extension Lane {
             close(session)
         case .abandon(let backend):
             abandon(session, backend)
+        case .keepBackend(let relay): leave(session, relay)
         case .finishBackend(let backend):
             reactor.finish(backend)
         case .finishTerminated(let backend):
@@ -138,7 +146,7 @@ extension Lane {
         guard isQueued(session) else { return returnLease(of: instance) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
-        connect(session, lease)
+        if !reuseBackend(session, lease) { connect(session, lease) }
     }
 
     /// The pool's answer is no.
@@ -156,10 +164,14 @@ extension Lane {
             returnLease(of: lease.instance)
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
         }
+        guard makeRoom(in: lease.instance) else {
+            return arm(session, at: min(reactor.now + Limits.keptBackendExitPause, lease.giveUpAt))
+        }
         do throws(ReactorError) {
             let backend = try reactor.connect(
                 to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
-            sessions[session].connecting(Attempt(lease: lease, backend: backend))
+            let epoch = commons.epoch(of: lease.instance)
+            sessions[session].connecting(Attempt(lease: lease, backend: backend, epoch: epoch))
             sessions[session].way = socket
             arm(session, at: lease.giveUpAt)
         } catch {
@@ -226,6 +238,11 @@ extension Lane {
         case .forwardAndPause(let backend):
             reactor.disarm(backend)
             reactor.send(buffer, to: sessions[session].frontend)
+        case .forwardNews(let instance, let paused):
+            // Before the client knows, and before anybody can connect because of it.
+            outdateBackends(of: instance)
+            if let paused { reactor.disarm(paused) }
+            reactor.send(buffer, to: sessions[session].frontend)
         case .none, .issueKey, .open, .settleRole, .pause, .refuse, .reject, .terminate:
             perform(session, action)
         }
@@ -234,7 +251,7 @@ extension Lane {
     /// What a backend's startup, or its end, asks for: rare beside relayed bytes.
     private mutating func perform(_ session: Token, _ action: Session.BackendReceivedAction) {
         switch action {
-        case .none, .forward, .forwardAndPause: break
+        case .none, .forward, .forwardAndPause, .forwardNews: break
         case .issueKey(let key, let instance):
             let issued = commons.issue(for: key, of: instance, session: sessions[session].number)
             perform(session, sessions[session].keyIssued(issued))
@@ -261,22 +278,29 @@ extension Lane {
     private mutating func open(
         _ session: Token, _ attempt: Attempt, _ arrival: Arrival, _ startup: BackendStartup, ready: [UInt8]
     ) {
-        disarmDeadline(session)
         var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
-        var answer = startup.answer
-        if commons.takeNews(of: arrival.tenant) {
-            answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
-        }
         // The startup's ReadyForQuery answers no query.
         var uncounted = Meter()
         if case .violation = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
-        tell(session, answer + ready)
+        let opening = opening(attempt, arrival, startup, ready: ready)
+        sessions[session].opened(relay, opening, waited: waitTime(of: session))
+        begin(session, relay, arrival, startup.answer, ready: ready)
+    }
+
+    /// How long a client has waited for the backend that it is being given, in nanoseconds.
+    func waitTime(of session: Token) -> Int64 {
+        sessions[session].label.waitsSince.map { (reactor.now - $0).inMicroseconds * 1000 } ?? 0
+    }
+
+    /// The session has its backend.
+    mutating func begin(_ session: Token, _ relay: Relay, _ arrival: Arrival, _ answer: [UInt8], ready: [UInt8]) {
+        disarmDeadline(session)
+        let isNew = commons.takeNews(of: arrival.tenant)
+        tell(session, answer + (isNew ? ErrorMessage.createdDatabase(arrival.tenant).noticeResponse() : []) + ready)
         inspectBackend(relay.backend, of: session)
-        let waited = sessions[session].label.waitsSince.map { reactor.now - $0 } ?? .zero
-        sessions[session].opened(relay, waited: waited.inMicroseconds * 1000)
         waitEnded(session, "served")
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
@@ -288,6 +312,7 @@ extension Lane {
         switch unsafe sessions[session].frontendReceived(bytes.span.bytes, now: reactor.nanoseconds) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .keepBackend(let relay): leave(session, relay)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
         }
     }
@@ -381,7 +406,7 @@ extension Lane {
 extension Lane {
     /// A right key is carried to its backend; a wrong one vanishes, as in PostgreSQL, and nobody learns which it was.
     private mutating func cancel(_ session: Token, _ key: CancelKey) {
-        guard let target = commons.target(of: key), let instance = commons.instance(target.instance) else {
+        guard let target = commons.use(key), let instance = commons.instance(target.instance) else {
             sessions[session].closed()
             return close(session)
         }
@@ -534,7 +559,7 @@ extension Lane {
     }
 
     /// Whoever held it has gone, and so has the backend.
-    private mutating func returnLease(of instance: InstanceID) { report(.leaseReturned(instance)) }
+    mutating func returnLease(of instance: InstanceID) { report(.leaseReturned(instance)) }
 
     /// Who has waited for long is worth a line once the wait is over.
     private mutating func waitEnded(_ session: Token, _ outcome: String) {

@@ -25,6 +25,7 @@ struct Lane: ~Copyable {
     var reactor: Reactor
     var sessions: Slab<Session>
     var silent = SilentClients()
+    var keptBackends = KeptBackends()
     /// What has passed in sessions that have ended.
     var ledger = TrafficLedger()
     /// The console that is being advanced.
@@ -61,16 +62,26 @@ struct Lane: ~Copyable {
 // MARK: - The tick
 
 extension Lane {
-    /// What happened to one of its sessions.
+    /// What happened to one of its sessions, or to a backend between two.
     mutating func dispatch(_ owner: Owner, _ token: Token, _ event: consuming Event) {
-        // A session is reaped after its last completion and not before.
-        guard let session = sessions.token(at: owner.slot) else { return }
         switch owner.role {
-        case .frontend: frontend(session, event)
-        case .backend: backend(session, token, event)
-        case .inspectedFrontend: inspectedFrontend(session, event)
-        case .inspectedBackend: inspectedBackend(session, token, event)
-        case .sessionDeadline: sessionDeadlineExpired(session)
+        case .frontend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            frontend(session, event)
+        case .backend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            backend(session, token, event)
+        case .inspectedFrontend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            inspectedFrontend(session, event)
+        case .inspectedBackend:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            inspectedBackend(session, token, event)
+        case .sessionDeadline:
+            guard let session = sessions.token(at: owner.slot) else { return }
+            sessionDeadlineExpired(session)
+        case .keptBackend: keptBackend(owner.number, event)
+        case .keptBackendDeadline: keptBackendDeadlineExpired(owner.number)
         case .doorbell, .listener, .acceptPause, .signals, .poolDeadline, .housekeeping, .closing, .process, .readiness,
             .instanceDeadline, .administration, .administrationDeadline, .query, .queryDeadline:
             preconditionFailure("a completion that is the centre's")
@@ -125,7 +136,11 @@ extension Lane {
         switch order {
         case .accepted(let number, let entrance, number: let session):
             accepted(Descriptor(owning: number), by: entrance, number: session)
-        case .makeRoom: dropLongestSilent()
+        case .dropSilentClient: dropLongestSilent()
+        case .discardCrowdingBackend: discardCrowdingBackend()
+        case .discardBackends(of: let id): discardKeptBackends(of: id)
+        case .dismissOutdatedBackends(of: let id): dismissOutdated(of: id)
+        case .dismissExcessBackends(of: let id): dismissExcess(commons.excess(of: id), of: id)
         case .granted(let session, let instance): granted(session, instance)
         case .refused(let session, let error): refused(session, error)
         case .roleSettled(let session, let outcome): roleSettled(session, outcome)
@@ -147,7 +162,7 @@ extension Lane {
 
     private func answer(to question: LaneQuestion) -> LaneView {
         switch question {
-        case .sessions(let detail): LaneView(sessions: entries(detail))
+        case .sessions(let detail): LaneView(sessions: entries(detail), kept: keptEntries)
         case .traffic: LaneView(traffic: traffic)
         case .memory: LaneView(buffers: reactor.buffers, places: sessions.allocatedCount)
         }

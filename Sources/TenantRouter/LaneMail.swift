@@ -16,6 +16,12 @@ enum LaneReport: Sendable {
     case command(ConsoleCommand, ConsoleClient)
     /// The answer to `ask`, by its number.
     case answered(UInt64, LaneView)
+    /// Nobody may have older backends of this instance any more: other lanes have some too.
+    case backendsOutdated(InstanceID)
+    /// A lease cannot have its connection: other lanes keep too many backends of the instance.
+    case crowded(InstanceID)
+    /// A kept backend has gone.
+    case placeFreed
     /// The last session has gone while the router closes.
     case emptied
 }
@@ -25,7 +31,14 @@ enum LaneOrder: Sendable {
     /// A client that was just accepted: its descriptor, which is the lane's from here on, and its place.
     case accepted(CInt, Session.Entrance, number: UInt64)
     /// The router is nearly full: the client that has been silent for longest makes room.
-    case makeRoom
+    case dropSilentClient
+    /// Sessions want the places of kept backends: the oldest one goes.
+    case discardCrowdingBackend
+    /// The instance stops or is gone: nothing of it is kept.
+    case discardBackends(of: InstanceID)
+    case dismissOutdatedBackends(of: InstanceID)
+    /// As many kept backends of the instance go as are in somebody's way.
+    case dismissExcessBackends(of: InstanceID)
     case granted(Token, InstanceID)
     case refused(Token, ErrorMessage)
     case roleSettled(Token, RoleOutcome)
@@ -57,6 +70,7 @@ enum LaneQuestion: Sendable {
 /// What a lane shows when it is asked, or all of them together: as much as the question was about.
 struct LaneView: Sendable {
     var sessions: [SessionEntry] = []
+    var kept: [KeptEntry] = []
     /// What has passed in sessions that have ended and in those that live.
     var traffic = TrafficLedger()
     /// Buffers in use, and free ones.
@@ -66,6 +80,7 @@ struct LaneView: Sendable {
 
     mutating func add(_ other: LaneView) {
         sessions += other.sessions
+        kept += other.kept
         traffic.add(other.traffic)
         buffers = (buffers.lent + other.buffers.lent, buffers.idle + other.buffers.idle)
         places += other.places

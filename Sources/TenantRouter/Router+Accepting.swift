@@ -13,9 +13,10 @@ extension Router {
     }
 
     private mutating func accepted(_ descriptor: consuming Descriptor, by entrance: Session.Entrance) {
-        if let crowded = commons.crowdedLane { order(.makeRoom, lane: crowded) }
+        if let crowded = commons.crowdedLane { order(.dropSilentClient, lane: crowded) }
         // Past the last place there is no room even for an error message; the descriptor closes with this scope.
         guard accepts(entrance), let place = commons.enter() else { return }
+        if let crowding = commons.crowdingLane { order(.discardCrowdingBackend, lane: crowding) }
         order(.accepted(descriptor.release(), entrance, number: place.number), lane: place.lane)
     }
 

@@ -160,7 +160,10 @@ extension Router {
         instance.phase = .serving(running, socket)
         if let tenant = instance.tenant {
             startFailures[tenant] = nil
-            commons.opened(instance.id, Commons.Served(socket: socket, tenant: tenant))
+            commons.opened(
+                instance.id,
+                Commons.Served(
+                    socket: socket, tenant: tenant, connections: pool.connections(of: tenant)))
         }
         instance.bootTime = reactor.now - running.start.at
         var metadata = metadata(instance)
@@ -220,6 +223,7 @@ extension Router {
         instance.phase = .stopping(running, ladder)
         commons.closed(instance.id)
         failStatements(of: instance, because: .instanceStopped(instance.name))
+        orderAll(.discardBackends(of: instance.id))
         take(step, instance, running)
     }
 
@@ -271,6 +275,7 @@ extension Router {
         logExit(instance, running, status)
         failStatements(of: instance, because: .instanceStopped(instance.name))
         retire(instance, running.cluster)
+        orderAll(.discardBackends(of: instance.id))
         poolActions += pool.exited(instance.id, now: reactor.now)
         failQueries(of: instance)
         if let tenant = instance.tenant { hibernated(tenant) }

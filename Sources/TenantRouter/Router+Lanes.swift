@@ -50,6 +50,9 @@ extension Router {
         case .waitsLong(let session, let tenant): explainWait(session, tenant)
         case .command(let command, let client): perform(command, for: client)
         case .answered(let number, let view): answered(number, view)
+        case .backendsOutdated(let instance): orderAll(.dismissOutdatedBackends(of: instance))
+        case .crowded(let instance): orderAll(.dismissExcessBackends(of: instance))
+        case .placeFreed: connectQueries()
         // The tick looks whether that was the last.
         case .emptied: break
         }
@@ -67,10 +70,24 @@ extension Router {
 
     /// The pool's answer is yes.
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
+        noteLeases(of: instance)
         if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .success(instance)) }
         applicants[waiter] = nil
         let session = SessionID(waiter)
         order(.granted(session.token, instance), lane: session.lane)
+    }
+
+    /// Kept backends must not be in the way of leases.
+    func noteLeases(of instance: InstanceID) {
+        guard let tenant = instances[instance]?.tenant else { return }
+        commons.note(leases: pool.leases(of: tenant), of: instance)
+    }
+
+    /// Whether a lease of the centre's own can have its connection; see `Lane.makeRoom`.
+    mutating func makeRoom(in instance: InstanceID) -> Bool {
+        guard commons.excess(of: instance) > 0 else { return true }
+        orderAll(.dismissExcessBackends(of: instance))
+        return false
     }
 
     /// The pool's answer is no.

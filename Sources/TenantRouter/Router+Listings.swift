@@ -17,12 +17,12 @@ extension Router {
         case .tenants, .sizes: []
         case .instances: instanceRows
         case .clients: sessions.map { clientRow($0) }
-        case .servers: sessions.compactMap { serverRow($0) }
+        case .servers: sessions.compactMap { serverRow($0) } + view.kept.map { serverRow($0) }
         case .queue: queueRows(sessions)
-        case .pools: poolRows(sessions)
+        case .pools: poolRows(view)
         case .databases: databaseRows
         case .users: users(sessions).map { [.text($0), .text("session")] }
-        case .lists: lists(sessions).map { [.text($0), .int8(Int64($1))] }
+        case .lists: lists(view).map { [.text($0), .int8(Int64($1))] }
         case .config: configRows
         case .state:
             [
@@ -138,6 +138,15 @@ extension Router {
         ]
     }
 
+    private func serverRow(_ backend: KeptEntry) -> [ResultValue] {
+        let age = wallTime(before: backend.age)
+        return [
+            .text("S"), .text(backend.user), .text(backend.tenant), .text(backend.state), .text("unix"), .null, .null,
+            .null, .timestamptz(age), .timestamptz(age), .int8(0), .int8(0), .int8(0), .text(""), .text(""),
+            backend.backend.map { .int8(Int64($0)) } ?? .null, .text(""), .text(""), .null,
+        ]
+    }
+
     private func wallTime(before age: Duration) -> Int64 { WallClock.now - age.inMicroseconds }
 
     /// How long a client has waited that waits, in whole seconds and the microseconds beside them.
@@ -195,14 +204,15 @@ extension Router {
 
     private struct PoolSums {
         var active: Int64 = 0
+        var idle: Int64 = 0
         var waiting: Int64 = 0
         var login: Int64 = 0
         var longestWait: Int64 = 0
     }
 
-    private func poolRows(_ sessions: [SessionEntry]) -> [[ResultValue]] {
+    private func poolRows(_ view: LaneView) -> [[ResultValue]] {
         var pools: [PoolKey: PoolSums] = [:]
-        for session in sessions where session.serverState != nil || session.state != .active {
+        for session in view.sessions where session.serverState != nil || session.state != .active {
             let key = PoolKey(database: session.tenant, user: session.user)
             switch session.state {
             case .active: pools[key, default: PoolSums()].active += 1
@@ -214,10 +224,13 @@ extension Router {
             case .login, .closing: break
             }
         }
+        for backend in view.kept where backend.isKept {
+            pools[PoolKey(database: backend.tenant, user: backend.user), default: PoolSums()].idle += 1
+        }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
             [
                 .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(0), .int8(0),
-                .int8(sums.active), .int8(0), .int8(0), .int8(0), .int8(0), .int8(0), .int8(sums.login),
+                .int8(sums.active), .int8(0), .int8(0), .int8(sums.idle), .int8(0), .int8(0), .int8(sums.login),
                 .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000), .text("session"),
             ]
         }
@@ -227,12 +240,13 @@ extension Router {
         Set(sessions.map(\.user).filter { !$0.isEmpty }).sorted()
     }
 
-    private func lists(_ sessions: [SessionEntry]) -> [(String, Int)] {
-        [
+    private func lists(_ view: LaneView) -> [(String, Int)] {
+        let sessions = view.sessions
+        return [
             ("databases", pool.snapshot.count), ("users", users(sessions).count),
-            ("pools", poolRows(sessions).count), ("free_clients", max(0, maxClients - commons.counts.admitted)),
+            ("pools", poolRows(view).count), ("free_clients", max(0, maxClients - commons.counts.admitted)),
             ("used_clients", sessions.count), ("login_clients", sessions.filter { $0.state == .login }.count),
-            ("free_servers", 0), ("used_servers", sessions.filter { $0.serverState != nil }.count),
+            ("free_servers", view.kept.count(where: \.isKept)), ("used_servers", sessions.filter { $0.serverState != nil }.count),
             // No names are resolved: every instance runs on this machine.
             ("dns_names", 0), ("dns_zones", 0), ("dns_queries", 0), ("dns_pending", 0),
         ]

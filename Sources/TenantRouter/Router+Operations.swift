@@ -84,6 +84,7 @@ extension Router {
     /// Whoever held it has gone, and so has the backend.
     mutating func returnLease(of instance: InstanceID) {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
+        noteLeases(of: instance)
         considerPauses()
     }
 }

@@ -145,6 +145,11 @@ extension Router {
     mutating func reconnect(_ tenant: TenantName?) {
         let latest = commons.counts.sessionsEver
         if let tenant { pauses.reconnected[tenant] = latest } else { pauses.allReconnected = latest }
+        for snapshot in pool.snapshot where tenant.map({ $0 == snapshot.tenant }) ?? true {
+            guard let instance = snapshot.instance else { continue }
+            commons.beginEpoch(of: instance)
+            orderAll(.dismissOutdatedBackends(of: instance))
+        }
     }
 
     /// Answered when every backend that a reconnect meant has gone.

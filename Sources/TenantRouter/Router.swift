@@ -158,7 +158,8 @@ extension Router {
         let owner = Owner(raw: completion.owner)
         let token = completion.token
         switch owner.role {
-        case .frontend, .backend, .inspectedFrontend, .inspectedBackend, .sessionDeadline:
+        case .frontend, .backend, .inspectedFrontend, .inspectedBackend, .sessionDeadline, .keptBackend,
+            .keptBackendDeadline:
             lane.dispatch(owner, token, completion.takeEvent())
             hearLane()
         case .doorbell: readMail()

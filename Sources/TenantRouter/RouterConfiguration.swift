@@ -39,6 +39,9 @@ public struct RouterConfiguration: Sendable {
     /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
     /// data wrapper. Then it reaches this router too, and by it every other tenant: nobody is asked for a password.
     public var tenantNetwork: Bool
+    /// Whether the backend of a session that ended idle is reset and given to the next client with the same startup
+    /// packet.
+    public var reusesBackends: Bool
     /// Which kernel interface moves the bytes.
     public var io: IOEngine
     /// How many threads serve sessions, each with clients of its own.
@@ -78,6 +81,7 @@ public struct RouterConfiguration: Sendable {
         settings: [PostgresSetting] = [],
         storage: Storage = .directory,
         tenantNetwork: Bool = false,
+        reusesBackends: Bool = true,
         io: IOEngine = .auto,
         workers: Int = 1,
         socketDirectory: String? = nil,
@@ -103,6 +107,7 @@ public struct RouterConfiguration: Sendable {
         self.settings = settings
         self.storage = storage
         self.tenantNetwork = tenantNetwork
+        self.reusesBackends = reusesBackends
         self.io = io
         self.workers = workers
         self.socketDirectory = socketDirectory

@@ -21,6 +21,7 @@ struct ServeOptions: ParsableArguments {
     @Option(.set) var set: [PostgresSetting] = []
     @Flag(.memory) var memory: Bool?
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
+    @Option(.reuseBackends) var reuseBackends: Switch?
     @Option(.io) var io: IOEngine?
     @Option(.workers) var workers: Int?
     @Option(.socketDir) var socketDir: String?
@@ -123,6 +124,7 @@ extension ServeOptions {
             settings: try sources.settings(set),
             storage: try sources.isOn(.memory, memory) ?? false ? .memory : .directory,
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
+            reusesBackends: try sources.value(.reuseBackends, reuseBackends)?.isOn ?? defaults.reusesBackends,
             io: try sources.value(.io, io) ?? defaults.io,
             workers: try sources.value(.workers, workers) ?? defaults.workers,
             socketDirectory: try sources.value(.socketDir, socketDir),

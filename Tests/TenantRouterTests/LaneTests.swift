@@ -145,12 +145,11 @@ import WireProtocol
         var lane = try Self.lane()
         let first = try Self.client(of: &lane)
         let second = try Self.client(of: &lane, number: 2)
-        lane.perform(.makeRoom)
-        first.say([0])
+        lane.perform(.dropSilentClient)
         lane.perform(.close)
         guard case .emptied = Self.reports(of: &lane).first else { throw Unexpected.report }
         #expect(lane.commons.counts.sessions == 0)
-        #expect(second.heard() == [])
+        #expect(first.heard() == [] && second.heard() == [])
     }
 
     @Test func theConsolesCommandsAreTheCentres() throws {
