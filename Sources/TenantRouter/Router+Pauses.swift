@@ -183,7 +183,7 @@ extension Router {
         guard !pauses.reconnected.isEmpty, pauses.closing.isEmpty else { return }
         // A reconnect is remembered as long as it means somebody.
         ask(.sessions(.plain)) { router, view in
-            if !view.sessions.contains(where: router.isToReconnect) { router.pauses.reconnected = [:] }
+            if !view.sessions.contains(where: { router.isToReconnect($0) }) { router.pauses.reconnected = [:] }
         }
     }
 

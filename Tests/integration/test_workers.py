@@ -93,7 +93,7 @@ def test_the_console_reaches_every_worker(router, name):
                 connection.execute("SELECT 'read along'")
             numbers = clients(router, name)
             assert len(numbers) == 4
-            printed = set(re.findall(rf"→ .*session=(\d+) .*tenant={name}", router.log))
+            printed = set(re.findall(rf"inspect (\d+) {name} → Query", router.log))
             assert printed == {str(number) for number in numbers}
             console.execute(f'INSPECT "{name}" OFF')
             for number in numbers[:2]:
