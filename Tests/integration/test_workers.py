@@ -1,6 +1,7 @@
 """Sessions on several threads: what one of them does must hold for those of the others."""
 
 import contextlib
+import os
 import re
 import signal
 import threading
@@ -20,9 +21,12 @@ ROUTER_ARGUMENTS = ("--workers", "2", "--max-clients", str(CLIENTS), "--max-conn
 
 def polled(pid):
     """How many descriptors each epoll instance of a process watches, the busiest last."""
-    folder = Path(f"/proc/{pid}/fd")
-    polls = [fd.name for fd in folder.iterdir() if "eventpoll" in str(fd.readlink())]
-    return sorted(Path(f"/proc/{pid}/fdinfo/{fd}").read_text().count("tfd:") for fd in polls)
+    counts = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if "eventpoll" in os.readlink(f"/proc/{pid}/fd/{number}"):
+                counts.append(Path(f"/proc/{pid}/fdinfo/{number}").read_text().count("tfd:"))
+    return sorted(counts)
 
 
 def clients(router, tenant):
