@@ -63,6 +63,10 @@ struct Router: ~Copyable {
     var lastAcceptWarning: Duration?
     var totals = Totals()
     var ledger = TrafficLedger()
+    var averages = Averages()
+    var pauses = Pauses()
+    /// Reads the configuration again for a client of the console; `reloaded` is its answer.
+    var reloader: (@Sendable (Token) -> Void)?
 
     var listeners: [Token] = []
     var controlListener: Token?
