@@ -206,9 +206,13 @@ extension Router {
 
     private mutating func answerPausing() {
         guard !pauses.pausing.isEmpty else { return }
-        let used = pool.snapshot.filter { $0.leases > 0 || $0.waiters > 0 }.map(\.tenant)
-        let done = pauses.pausing.filter { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
-        pauses.pausing.removeAll { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
+        // An instance that is still being prepared cannot be stopped before it boots.
+        let used = pool.snapshot.filter { $0.leases > 0 || $0.waiters > 0 || $0.state == .provisioning }.map(\.tenant)
+        let isDone: (Pauses.Pending) -> Bool = { pending in
+            pending.tenant.map { !used.contains($0) } ?? used.isEmpty
+        }
+        let done = pauses.pausing.filter(isDone)
+        pauses.pausing.removeAll(where: isDone)
         for pending in done { stopPaused(pending) }
     }
 
