@@ -197,11 +197,28 @@ extension Lane {
 
 /// What listings say of a backend between two sessions.
 struct KeptEntry: Sendable {
+    /// Where it stands, in PgBouncer's words.
+    enum State: String {
+        /// It is being reset.
+        case tested
+        /// A client could have it.
+        case idle
+        case closing
+
+        init(_ stage: KeptBackend.Stage) {
+            switch stage {
+            case .resetting: self = .tested
+            case .kept: self = .idle
+            case .leaving: self = .closing
+            }
+        }
+    }
+
+    /// Its lane's own.
+    let number: UInt64
     let user: String
     let tenant: String
-    let state: String
-    /// Whether a client could have it.
-    let isKept: Bool
+    let state: State
     let age: Duration
     let backend: Int32?
 }
@@ -209,14 +226,8 @@ struct KeptEntry: Sendable {
 extension Lane {
     var keptEntries: [KeptEntry] {
         keptBackends.all.map { backend in
-            let state =
-                switch backend.stage {
-                case .resetting: "used"
-                case .kept: "idle"
-                case .leaving: "closing"
-                }
-            return KeptEntry(
-                user: backend.user, tenant: backend.tenant, state: state, isKept: backend.isKept,
+            KeptEntry(
+                number: backend.number, user: backend.user, tenant: backend.tenant, state: .init(backend.stage),
                 age: reactor.now - backend.opening.openedAt, backend: backend.processID)
         }
     }

@@ -170,7 +170,9 @@ extension Lane {
 
     private mutating func killAll(of tenant: TenantName) {
         forEachSession { lane, session in
-            guard lane.sessions[session].isAdmitted, lane.sessions[session].label.tenant == tenant.string else { return }
+            guard lane.sessions[session].isAdmitted, lane.sessions[session].label.tenant == tenant.string else {
+                return
+            }
             lane.killSession(session)
         }
     }

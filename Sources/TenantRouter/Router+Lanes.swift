@@ -115,9 +115,11 @@ extension Router {
     }
 
     private mutating func explainWait(_ session: SessionID, _ tenant: TenantName) {
-        guard let limit = pool.limit(holding: tenant) else { return }
-        order(
-            .waitExplained(session.token, .waiting(for: limit, tenant: tenant, limits: limits)), lane: session.lane)
+        let notice =
+            pauses.holds(tenant)
+            ? .waitingForResume(tenant)
+            : pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
+        if let notice { order(.waitExplained(session.token, notice), lane: session.lane) }
     }
 
     /// The role that a client needs has been looked after, for better or worse.

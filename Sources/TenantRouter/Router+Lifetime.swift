@@ -69,7 +69,8 @@ extension Router {
         case .serving:
             lifetime = .stopping
             isStopping.raise()
-            log.info("stopping", metadata: ["sessions": "\(commons.counts.sessions)", "instances": "\(instances.count)"])
+            log.info(
+                "stopping", metadata: ["sessions": "\(commons.counts.sessions)", "instances": "\(instances.count)"])
             for listener in listeners { reactor.close(listener) }
             poolActions += pool.shutDown(now: reactor.now)
             endPauses()

@@ -138,12 +138,14 @@ extension Router {
         ]
     }
 
+    /// Between two sessions it is nobody's.
     private func serverRow(_ backend: KeptEntry) -> [ResultValue] {
-        let age = wallTime(before: backend.age)
-        return [
-            .text("S"), .text(backend.user), .text(backend.tenant), .text(backend.state), .text("unix"), .null, .null,
-            .null, .timestamptz(age), .timestamptz(age), .int8(0), .int8(0), .int8(0), .text(""), .text(""),
-            backend.backend.map { .int8(Int64($0)) } ?? .null, .text(""), .text(""), .null,
+        [
+            .text("S"), .text(backend.user), .text(backend.tenant), .text(backend.state.rawValue), .text("unix"), .null,
+            .null,
+            .null, .timestamptz(wallTime(before: backend.age)), .null, .int8(0), .int8(0), .int8(0),
+            .text("K\(backend.number)"), .text(""), backend.backend.map { .int8(Int64($0)) } ?? .null, .text(""),
+            .text(""), .null,
         ]
     }
 
@@ -205,6 +207,7 @@ extension Router {
     private struct PoolSums {
         var active: Int64 = 0
         var idle: Int64 = 0
+        var tested: Int64 = 0
         var waiting: Int64 = 0
         var login: Int64 = 0
         var longestWait: Int64 = 0
@@ -224,13 +227,19 @@ extension Router {
             case .login, .closing: break
             }
         }
-        for backend in view.kept where backend.isKept {
-            pools[PoolKey(database: backend.tenant, user: backend.user), default: PoolSums()].idle += 1
+        for backend in view.kept {
+            let key = PoolKey(database: backend.tenant, user: backend.user)
+            switch backend.state {
+            case .tested: pools[key, default: PoolSums()].tested += 1
+            case .idle: pools[key, default: PoolSums()].idle += 1
+            case .closing: break
+            }
         }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
             [
                 .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(0), .int8(0),
-                .int8(sums.active), .int8(0), .int8(0), .int8(sums.idle), .int8(0), .int8(0), .int8(sums.login),
+                .int8(sums.active), .int8(0), .int8(0), .int8(sums.idle), .int8(0), .int8(sums.tested),
+                .int8(sums.login),
                 .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000), .text("session"),
             ]
         }
@@ -246,7 +255,8 @@ extension Router {
             ("databases", pool.snapshot.count), ("users", users(sessions).count),
             ("pools", poolRows(view).count), ("free_clients", max(0, maxClients - commons.counts.admitted)),
             ("used_clients", sessions.count), ("login_clients", sessions.filter { $0.state == .login }.count),
-            ("free_servers", view.kept.count(where: \.isKept)), ("used_servers", sessions.filter { $0.serverState != nil }.count),
+            ("free_servers", view.kept.count { $0.state == .idle }),
+            ("used_servers", sessions.filter { $0.serverState != nil }.count),
             // No names are resolved: every instance runs on this machine.
             ("dns_names", 0), ("dns_zones", 0), ("dns_queries", 0), ("dns_pending", 0),
         ]

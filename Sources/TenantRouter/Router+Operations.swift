@@ -85,7 +85,7 @@ extension Router {
     mutating func returnLease(of instance: InstanceID) {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
         noteLeases(of: instance)
-        considerPauses()
+        pauses.leaseReturned()
     }
 }
 

@@ -11,6 +11,7 @@ struct Pauses {
     struct Held {
         let waiter: WaiterID
         let tenant: TenantName
+        let since: Duration
         let until: Duration
     }
 
@@ -37,13 +38,21 @@ struct Pauses {
     /// Sessions up to this number had their backends when all were to be replaced, or those of one tenant.
     fileprivate var reconnected: [TenantName: UInt64] = [:]
     fileprivate var allReconnected: UInt64 = 0
+    /// Whether somebody may have reason to wait no longer.
+    fileprivate(set) var isDue = false
+
+    /// A session has left.
+    mutating func leaseReturned() { isDue = isDue || !pausing.isEmpty || !closing.isEmpty }
 
     func holds(_ tenant: TenantName) -> Bool { coversAll || tenants.contains(tenant) }
 
-    fileprivate mutating func hold(_ waiter: WaiterID, of tenant: TenantName, until: Duration) {
+    /// How many wait for the end of a pause.
+    var heldCount: Int { held.count }
+
+    fileprivate mutating func hold(_ waiter: WaiterID, of tenant: TenantName, since: Duration, patience: Duration) {
         lastTurn += 1
         turns[waiter] = lastTurn
-        held[lastTurn] = Held(waiter: waiter, tenant: tenant, until: until)
+        held[lastTurn] = Held(waiter: waiter, tenant: tenant, since: since, until: since + patience)
     }
 
     /// Takes one out; false where it was not held.
@@ -71,7 +80,7 @@ extension Router {
             poolActions += pool.leaseRequested(waiter, for: tenant, patience: patience, now: reactor.now)
             return
         }
-        pauses.hold(waiter, of: tenant, until: reactor.now + (patience ?? limits.queueTimeout))
+        pauses.hold(waiter, of: tenant, since: reactor.now, patience: patience ?? limits.queueTimeout)
     }
 
     /// It is wanted no longer.
@@ -91,7 +100,7 @@ extension Router {
     private mutating func refuseImpatient() {
         let now = reactor.now
         for held in pauses.release(where: { $0.until <= now }) {
-            refused(held.waiter, because: .paused(held.tenant, waited: limits.queueTimeout))
+            refused(held.waiter, because: .paused(held.tenant, waited: now - held.since))
         }
     }
 }
@@ -114,7 +123,7 @@ extension Router {
         guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
         if let tenant { pauses.tenants.insert(tenant) } else { pauses.coversAll = true }
         pauses.pausing.append(.init(tenant: tenant, answer: answer))
-        considerPauses()
+        pauses.isDue = true
     }
 
     /// Who waited goes on. False where nothing was paused.
@@ -156,7 +165,7 @@ extension Router {
     mutating func waitClosed(_ tenant: TenantName?, _ answer: @escaping Answer<Void>) {
         guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
         pauses.closing.append(.init(tenant: tenant, answer: answer))
-        considerPauses()
+        pauses.isDue = true
     }
 
     /// Whether its backend was there when a reconnect meant it.
@@ -171,15 +180,18 @@ extension Router {
 // MARK: - Waiting
 
 extension Router {
-    /// Looks after those who wait for sessions to leave: whenever one has left, and once in a while.
+    /// Looks after those who wait for sessions to leave, at the end of a tick in which one has left.
     mutating func considerPauses() {
+        guard pauses.isDue else { return }
+        pauses.isDue = false
         answerPausing()
         answerClosing()
     }
 
     mutating func keepPauses() {
         refuseImpatient()
-        considerPauses()
+        // Clients that waited before the pause may have left.
+        pauses.leaseReturned()
         guard !pauses.reconnected.isEmpty, pauses.closing.isEmpty else { return }
         // A reconnect is remembered as long as it means somebody.
         ask(.sessions(.plain)) { router, view in
@@ -189,9 +201,13 @@ extension Router {
 
     private mutating func answerPausing() {
         guard !pauses.pausing.isEmpty else { return }
-        let used = pool.snapshot.filter { $0.leases > 0 || $0.waiters > 0 }.map(\.tenant)
-        let done = pauses.pausing.filter { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
-        pauses.pausing.removeAll { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
+        // An instance that is still being prepared cannot be stopped before it boots.
+        let used = pool.snapshot.filter { $0.leases > 0 || $0.waiters > 0 || $0.state == .provisioning }.map(\.tenant)
+        let isDone: (Pauses.Pending) -> Bool = { pending in
+            pending.tenant.map { !used.contains($0) } ?? used.isEmpty
+        }
+        let done = pauses.pausing.filter(isDone)
+        pauses.pausing.removeAll(where: isDone)
         for pending in done { stopPaused(pending) }
     }
 
@@ -269,6 +285,13 @@ extension ErrorMessage {
             severity: .error, .objectNotInPrerequisiteState,
             tenant.map { "database \"\($0)\" is not paused" } ?? "nothing is paused",
             hint: "SHOW DATABASES has it in column paused; RESUME without a name ends every pause.")
+    }
+
+    /// What a client that waits is told.
+    static func waitingForResume(_ tenant: TenantName) -> ErrorMessage {
+        ErrorMessage(
+            severity: .notice, .successfulCompletion, "waiting for the pause of database \"\(tenant)\" to end",
+            hint: "RESUME on the router's console ends it.")
     }
 
     fileprivate static let resumedMeanwhile = ErrorMessage(

@@ -68,7 +68,8 @@ extension Lane {
             session: id(session), number: sessions[session].number, user: label.user, tenant: label.tenant,
             application: label.application, state: SessionEntry.ClientState(stage),
             serverState: SessionEntry.ServerState(stage), queuedFor: stage.queuedFor,
-            peer: detail == .full ? reactor.peer(of: sessions[session].frontend) : nil, age: reactor.now - label.connectedAt,
+            peer: detail == .full ? reactor.peer(of: sessions[session].frontend) : nil,
+            age: reactor.now - label.connectedAt,
             sinceRequest: reactor.now
                 - (sessions[session].meter.askedAt.map { .nanoseconds($0) } ?? label.connectedAt),
             backend: detail == .full ? commons.backend(ofSession: sessions[session].number) : nil)

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from psycopg.rows import dict_row
 
 import processes
 import wire
@@ -24,7 +25,7 @@ class Servers:
         self.router = router
 
     def __enter__(self):
-        self.console = control(self.router)
+        self.console = control(self.router, row_factory=dict_row)
         return self
 
     def __exit__(self, *_):
@@ -32,7 +33,7 @@ class Servers:
 
     def of(self, database):
         rows = self.console.execute("SHOW SERVERS").fetchall()
-        return [(row[3], row[5]) for row in rows if row[2] == database]
+        return [(row["state"], row["remote_pid"]) for row in rows if row["database"] == database]
 
     def kept(self, database):
         """Process ids of those that wait for a client, once none is on its way to that or to its end."""
@@ -342,6 +343,17 @@ def test_what_a_reload_changes_is_told(router, servers, name):
     servers.kept(name)
     with open_session(router, name) as connection:
         assert connection.told.parameters["TimeZone"] == connection.query("SHOW timezone").value == "Asia/Tokyo"
+
+
+def test_reconnect_means_kept_ones_too(router, servers, name):
+    """RECONNECT is for what only new backends notice."""
+    with open_session(router, name, user="bob") as in_use:
+        visit(router, name)
+        assert len(servers.kept(name)) == 1
+        servers.console.execute(f"RECONNECT {name}")
+        assert servers.kept(name) == []
+        leave(in_use)
+        assert servers.kept(name) == []
 
 
 # Ends
