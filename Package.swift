@@ -84,3 +84,11 @@ let package = Package(
 if Context.environment["ROUTERD_DOCS"] != nil {
     package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
 }
+
+// `make gate` alone needs it, and only as a release.
+if Context.environment["ROUTERD_HOT_PATH"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "HotPath", dependencies: ["TenantRouter"], path: "Tests/HotPath",
+            swiftSettings: careful + [.treatAllWarnings(as: .error)]))
+}

@@ -1,6 +1,5 @@
 """What a service manager is told, and the sockets it passes: the protocols of systemd, without systemd."""
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -11,13 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from meters import reactor_thread, stopped
 from router import command, free_port, temporary_directory
-
-libc = ctypes.CDLL(None, use_errno=True)
-libc.ptrace.restype = ctypes.c_long
-libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
-WALL = 0x40000000
 
 
 class Manager:
@@ -97,34 +91,10 @@ def test_the_watchdog_hears_from_the_thread_that_works(routers, manager):
     pings = [message for message in manager.collect(1.5) if message.get("WATCHDOG") == "1"]
     assert len(pings) >= 4, f"{len(pings)} pings in 1.5 s, where 7 are due"
     assert "0 sessions" in pings[-1]["STATUS"]
-    with _stopped(_reactor_thread(router.pid)):
+    with stopped(reactor_thread(router.pid)):
         manager.collect(0.3)
         assert not manager.collect(1.0), "the router that hangs is said to be alive"
     assert manager.expect("WATCHDOG", within=5)
-
-
-def _reactor_thread(pid):
-    """The thread whose children the postmasters are; the first one only waits for it."""
-    threads = sorted(int(entry) for entry in os.listdir(f"/proc/{pid}/task"))
-    named = [tid for tid in threads if Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip() == "routerd"]
-    (reactor,) = [tid for tid in named if tid != pid]
-    return reactor
-
-
-class _stopped:
-    """One thread, while the others go on: SIGSTOP would stop them all."""
-
-    def __init__(self, thread):
-        self.thread = thread
-
-    def __enter__(self):
-        for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
-            if libc.ptrace(request, self.thread, None, None) != 0:
-                pytest.skip(f"ptrace is not allowed here: {os.strerror(ctypes.get_errno())}")
-        os.waitpid(self.thread, WALL)
-
-    def __exit__(self, *_):
-        libc.ptrace(PTRACE_DETACH, self.thread, None, None)
 
 
 def test_what_is_said_is_said_by_the_router_alone(routers, manager):
