@@ -6,15 +6,23 @@ import TenantRouter
 
 /// What SIGHUP does where there is a configuration file: the file is read again, under the flags and variables that the
 /// program was started with, and what can change at run time does.
+///
+/// Without a file the signal means that a terminal was closed, unless a service manager has started the program: there is
+/// no terminal then, and nothing to read either, which is said.
 final class Reload: Sendable {
     static let signal = SIGHUP
 
     private let options: ServeOptions
+    /// Who waits for the end of it.
+    private let manager: ServiceManager?
     /// What the running router was told last.
     private let told: Mutex<ToldOptions>
 
-    init(options: ServeOptions, told: ToldOptions) {
+    /// Nil where the signal has its other meaning.
+    init?(options: ServeOptions, told: ToldOptions, manager: ServiceManager?) {
+        guard told.file != nil || manager != nil else { return nil }
         self.options = options
+        self.manager = manager
         self.told = Mutex(told)
     }
 
@@ -29,7 +37,9 @@ final class Reload: Sendable {
                 guard unsafe sigwait(&set, &number) == 0 else { continue }
                 let isDone = DispatchSemaphore(value: 0)
                 Task {
+                    self.manager?.tellReloading()
                     await self.reload(router)
+                    self.manager?.tellReady(on: router.address)
                     isDone.signal()
                 }
                 // One after the other.
@@ -41,6 +51,9 @@ final class Reload: Sendable {
     private func reload(_ router: MultiTenantRouter) async {
         let before = told.withLock(\.self)
         let log = before.router.logger
+        guard before.file != nil else {
+            return log.info("nothing to read again: there is no configuration file (--config)")
+        }
         do {
             let after = try options.told()
             guard let outcome = try await router.reload(after.router) else { return }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import processes
 from meters import reactor_thread, stopped
 from router import command, free_port, temporary_directory
 
@@ -118,6 +119,43 @@ def test_nobody_to_tell(listening, tmp_path):
     for address in ("relative", "@", "/" + "x" * 108):
         result = command("serve", "--port", port, "--dir", tmp_path / "data", environment={"NOTIFY_SOCKET": address})
         assert "NOTIFY_SOCKET" in result.stderr and "in use" in result.stderr
+
+
+# Reloads
+
+
+def reload(router, manager, expected):
+    """As `systemctl reload` does: it returns when the router says that it is ready again. `expected` is what it logs, in
+    a thread of its own."""
+    asked = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    os.kill(router.pid, signal.SIGHUP)
+    begun = manager.expect("RELOADING", within=10)
+    assert begun["RELOADING"] == "1"
+    assert asked <= int(begun["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert manager.expect("READY", within=10)["READY"] == "1"
+    assert processes.eventually(lambda: expected in router.log, 5), router.log
+
+
+def test_a_reload_is_told_from_its_beginning_to_its_end(routers, manager):
+    """`systemctl reload` returned before anything had changed; and where the new file had a mistake, never."""
+    router = routers.prepared(environment={"NOTIFY_SOCKET": manager.variable})
+    file = router.home / "routerd.toml"
+    file.write_text("max-instances = 7\n")
+    router.arguments += ["--config", file]
+    router.start()
+    manager.expect("READY")
+    file.write_text("max-instances = 8\n")
+    reload(router, manager, "max-instances: 7 → 8")
+    file.write_text("max-instances = \n")
+    reload(router, manager, "stays as it is")
+
+
+def test_a_reload_without_a_file_stops_nothing(routers, manager):
+    """SIGHUP means that a terminal was closed, and `systemctl reload` took the service away from its clients."""
+    router = routers(environment={"NOTIFY_SOCKET": manager.variable})
+    manager.expect("READY")
+    reload(router, manager, "there is no configuration file")
+    assert router.value("tenant", "SELECT 1") == 1
 
 
 # Sockets
