@@ -61,6 +61,11 @@ struct Router: ~Copyable {
     var acceptPause: Token?
     var lastAcceptWarning: Duration?
     var totals = Totals()
+    var ledger = TrafficLedger()
+    var averages = Averages()
+    var pauses = Pauses()
+    /// Reads the configuration again for a client of the console; `reloaded` is its answer.
+    var reloader: (@Sendable (Token) -> Void)?
 
     var listeners: [Token] = []
     var controlListener: Token?

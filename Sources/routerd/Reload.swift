@@ -4,8 +4,8 @@ import Logging
 import Synchronization
 import TenantRouter
 
-/// What SIGHUP does where there is a configuration file: the file is read again, under the flags and variables that the
-/// program was started with, and what can change at run time does.
+/// What SIGHUP and the console's RELOAD do where there is a configuration file: the file is read again, under the flags
+/// and variables that the program was started with, and what can change at run time does.
 ///
 /// Without a file the signal means that a terminal was closed, unless a service manager has started the program: there is
 /// no terminal then, and nothing to read either, which is said.
@@ -17,6 +17,8 @@ final class Reload: Sendable {
     private let manager: ServiceManager?
     /// What the running router was told last.
     private let told: Mutex<ToldOptions>
+    /// The reload that was begun last; the next one waits for it.
+    private let last = Mutex<Task<String?, Never>?>(nil)
 
     /// Nil where the signal has its other meaning.
     init?(options: ServeOptions, told: ToldOptions, manager: ServiceManager?) {
@@ -35,32 +37,48 @@ final class Reload: Sendable {
             while true {
                 var number: CInt = 0
                 guard unsafe sigwait(&set, &number) == 0 else { continue }
-                let isDone = DispatchSemaphore(value: 0)
-                Task {
-                    self.manager?.tellReloading()
-                    await self.reload(router)
-                    self.manager?.tellReady(on: router.address)
-                    isDone.signal()
-                }
-                // One after the other.
-                isDone.wait()
+                _ = self.begin(router)
             }
         }
     }
 
-    private func reload(_ router: MultiTenantRouter) async {
+    /// From now on.
+    func onRequest(of router: MultiTenantRouter) {
+        router.onReload { await self.begin(router).value }
+    }
+
+    /// One after the other. Its value says why nothing could be taken over, if so.
+    private func begin(_ router: MultiTenantRouter) -> Task<String?, Never> {
+        last.withLock { last in
+            let before = last
+            let task = Task {
+                _ = await before?.value
+                self.manager?.tellReloading()
+                let failure = await self.reload(router)
+                self.manager?.tellReady(on: router.address)
+                return failure
+            }
+            last = task
+            return task
+        }
+    }
+
+    private func reload(_ router: MultiTenantRouter) async -> String? {
         let before = told.withLock(\.self)
         let log = before.router.logger
         guard before.file != nil else {
-            return log.info("nothing to read again: there is no configuration file (--config)")
+            log.info("nothing to read again: there is no configuration file (--config)")
+            return nil
         }
         do {
             let after = try options.told()
-            guard let outcome = try await router.reload(after.router) else { return }
+            guard let outcome = try await router.reload(after.router) else { return nil }
             told.withLock { $0 = after }
             report(outcome.changes + Self.ownChanges(from: before, to: after), after)
+            return nil
         } catch {
             log.error("the configuration stays as it is: \(error)")
+            return "\(error)"
         }
     }
 
