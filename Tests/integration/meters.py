@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,9 +88,14 @@ def reactor_thread(pid):
     return reactor
 
 
-def system_calls(thread, work, warm_up):
+# The same number on every architecture.
+IO_URING_ENTER, EPOLL_PWAIT2 = 426, 441
+
+
+def system_calls(thread, work, warm_up, hold=0.0):
     """How many system calls a thread makes while `work()` is done, by their numbers. `warm_up()` has it make some more
-    before and after it: what is traced is seen only where it does something."""
+    before and after it: what is traced is seen only where it does something. For `hold` seconds it is kept from each
+    call that waits, so that what comes meanwhile comes at once."""
     counts, counting, done = {}, threading.Event(), threading.Event()
 
     def client():
@@ -108,6 +114,8 @@ def system_calls(thread, work, warm_up):
             number = _next_call(thread)
             if number is not None and counting.is_set():
                 counts[number] = counts.get(number, 0) + 1
+                if number in (IO_URING_ENTER, EPOLL_PWAIT2):
+                    time.sleep(hold)
     other.join(60)
     return counts
 
