@@ -7,8 +7,8 @@ import TenantRouter
 /// What SIGHUP and the console's RELOAD do where there is a configuration file: the file is read again, under the flags
 /// and variables that the program was started with, and what can change at run time does.
 ///
-/// Without a file the signal means that a terminal was closed, unless a service manager has started the program: there is
-/// no terminal then, and nothing to read either, which is said.
+/// Without a file the signal means that a terminal was closed, unless a service manager has started the program: there
+/// is no terminal then, and nothing to read either, which is said.
 final class Reload: Sendable {
     static let signal = SIGHUP
 
