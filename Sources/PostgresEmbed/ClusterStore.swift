@@ -292,12 +292,12 @@ extension ClusterStore {
             if installation.announcesReadiness {
                 notifySocket = try NotifySocket.bind("\(socketDirectory)/\(PreparedCluster.notifyName)")
             }
+            let launch = PreparedCluster.Launch(
+                output: try tenant.log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory))
             return PreparedCluster(
                 residence: tenant, log: tenant.log, claim: claim, created: created, identity: identity,
                 socketDirectory: socketDirectory, postmaster: postmaster(of: tenant, socketDirectory: socketDirectory),
-                notifySocket: notifySocket,
-                launch: PreparedCluster.Launch(
-                    output: try tenant.log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory)))
+                notifySocket: notifySocket, launch: launch, repairLock: cluster)
         } catch {
             RuntimeDirectory.remove(socketDirectory)
             throw error

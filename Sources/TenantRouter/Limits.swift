@@ -28,6 +28,8 @@ enum Limits {
     static let abandonDeadline: Duration = .seconds(15)
     /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
     static let closingDeadline: Duration = .milliseconds(250)
+    /// How long after a spare was taken the next one is cloned: a first connect and its first statements are over.
+    static let sparePause: Duration = .milliseconds(100)
     /// The pause of a listener that ran out of descriptors or memory: clients wait in the backlog meanwhile.
     static let acceptPause: Duration = .milliseconds(100)
     /// The pause between two log lines about it: it may last.

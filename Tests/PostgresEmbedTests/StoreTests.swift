@@ -46,6 +46,22 @@ struct StoreTests {
                 #expect(try FileSystem.entries(of: directory, path: name) == content)
             }
             #expect(try store.directoryNames().sorted() == ["fifo", "old"])
+
+            // Who prepares a cluster keeps repairs from it, until it is up or has failed: its postmaster may read the
+            // configuration at any time until then.
+            func isFree(_ cluster: borrowing Descriptor) -> Bool { flock(cluster.number, LOCK_EX | LOCK_NB) == 0 }
+            for ends in [true, false] {
+                let prepared = try store.prepare(directoryName: "good", databaseName: "good", mayCreate: true)
+                let repairer = try FileSystem.openDirectory("good", in: base)
+                #expect(!isFree(repairer))
+                guard ends else { continue }
+                try FileSystem.replace(
+                    ".s.PGSQL.5432", in: try FileSystem.openDirectory(prepared.socketDirectory), with: [])
+                _ = try prepared.takeSocket()
+                #expect(isFree(repairer))
+            }
+            let repairer = try FileSystem.openDirectory("good", in: base)
+            #expect(isFree(repairer), "a boot that came to nothing")
         }
     }
 
