@@ -49,19 +49,21 @@ struct StoreTests {
 
             // Who prepares a cluster keeps repairs from it, until it is up or has failed: its postmaster may read the
             // configuration at any time until then.
-            func isFree(_ cluster: borrowing Descriptor) -> Bool { flock(cluster.number, LOCK_EX | LOCK_NB) == 0 }
-            for ends in [true, false] {
+            func isFree(_ cluster: CInt) -> Bool { flock(cluster, LOCK_EX | LOCK_NB) == 0 }
+            for isUp in [true, false] {
                 let prepared = try store.prepare(directoryName: "good", databaseName: "good", mayCreate: true)
                 let repairer = try FileSystem.openDirectory("good", in: base)
-                #expect(!isFree(repairer))
-                guard ends else { continue }
-                try FileSystem.replace(
-                    ".s.PGSQL.5432", in: try FileSystem.openDirectory(prepared.socketDirectory), with: [])
-                _ = try prepared.takeSocket()
-                #expect(isFree(repairer))
+                #expect(!isFree(repairer.number))
+                if isUp {
+                    let sockets = try FileSystem.openDirectory(prepared.socketDirectory)
+                    try FileSystem.replace(".s.PGSQL.5432", in: sockets, with: [])
+                    _ = try prepared.takeSocket()
+                    #expect(isFree(repairer.number))
+                }
+                withExtendedLifetime(prepared) {}
             }
             let repairer = try FileSystem.openDirectory("good", in: base)
-            #expect(isFree(repairer), "a boot that came to nothing")
+            #expect(isFree(repairer.number), "a boot that came to nothing")
         }
     }
 
