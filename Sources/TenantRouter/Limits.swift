@@ -75,8 +75,8 @@ enum Limits {
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
-    /// one statement of the router's own for each instance that boots or is asked, and some slack; the clients of the
-    /// console; the statements of the library's users.
+    /// one connection of the router's own for each instance that boots, is asked or is a spare, and some slack; the
+    /// clients of the console; the statements of the library's users.
     static let descriptorsOfTheRouter = 96 + 2 * consoles + queries
 
     /// Processes of an idle instance: the postmaster and what serves it.
