@@ -106,7 +106,7 @@ extension Router {
     }
 
     private mutating func frontendReceived(_ session: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].frontendReceived($0) }
+        let action = buffer.withBytes { sessions[session].frontendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward(let backend):
             reactor.send(buffer, to: backend)
@@ -129,7 +129,7 @@ extension Router {
         case .none: break
         case .close: close(session)
         case .leaveQueue:
-            poolActions += pool.waiterLeft(waiter(session), now: reactor.now)
+            withdrawLease(waiter(session))
             close(session)
         case .returnLease(let instance):
             returnLease(of: instance)
@@ -181,6 +181,7 @@ extension Router {
         } catch {
             return reject(session, error)
         }
+        guard !pauses.disabled.contains(name) else { return reject(session, .disabled(name)) }
         sessions[session].label.tenant = name.string
         sessions[session].label.waitsSince = reactor.now
         let arrival = Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined)
@@ -188,7 +189,7 @@ extension Router {
         considerInspection(session, arrival)
         arm(session, after: Limits.waitNoticeDelay)
         admittedClients += 1
-        poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
+        requestLease(waiter(session), for: name)
     }
 
     /// Of a client that has not said what it wants, for the line about its end: then the kernel does not know any more.
@@ -207,7 +208,10 @@ extension Router {
     /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that
     /// comes first.
     private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
-        let notice = pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
+        let notice =
+            pauses.holds(tenant)
+            ? .waitingForResume(tenant)
+            : pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
         tell(session, Backend.authenticationOk + (notice?.noticeResponse() ?? []))
     }
 
@@ -226,6 +230,13 @@ extension Router {
         guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
         let failure = startFailures[arrival.tenant]
         reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
+    }
+
+    /// Whoever waits gets another answer than the pool's.
+    mutating func refused(_ waiter: WaiterID, because error: ErrorMessage) {
+        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .failure(error)) }
+        guard let session = queued(waiter) else { return }
+        reject(session, error)
     }
 
     /// Connects a backend under a lease that is held already.
@@ -294,7 +305,7 @@ extension Router {
     }
 
     private mutating func backendReceived(_ session: Token, _ token: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].backendReceived($0) }
+        let action = buffer.withBytes { sessions[session].backendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward:
             reactor.send(buffer, to: sessions[session].frontend)
@@ -342,13 +353,16 @@ extension Router {
         if unannounced.remove(arrival.tenant) != nil {
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
-        if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
+        // The startup's ReadyForQuery answers no query.
+        var uncounted = Meter()
+        if case .violation = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
         tell(session, answer + ready)
         inspectBackend(relay.backend, of: session)
-        sessions[session].opened(relay)
+        let waited = sessions[session].label.waitsSince.map { reactor.now - $0 } ?? .zero
+        sessions[session].opened(relay, waited: waited.inMicroseconds * 1000)
         waitEnded(session, "served")
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
@@ -357,7 +371,7 @@ extension Router {
 
     /// What the client sent ahead of ReadyForQuery, now that there is somebody to read it.
     private mutating func relayPipelined(_ session: Token, _ bytes: [UInt8]) {
-        switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
+        switch unsafe sessions[session].frontendReceived(bytes.span.bytes, now: reactor.nanoseconds) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
@@ -407,7 +421,7 @@ extension Router {
             if let backend { reactor.close(backend) }
             returnLease(of: id)
             disarmDeadline(session)
-            poolActions += pool.leaseRequested(waiter(session), for: tenant, now: reactor.now)
+            requestLease(waiter(session), for: tenant)
         case .reject(closing: let backend):
             if let backend { reactor.close(backend) }
             returnLease(of: id)
@@ -557,6 +571,7 @@ extension Router {
         cancelKeys.revoke(session: session.slot)
         if sessions[session].isAdmitted { admittedClients -= 1 }
         if sessions[session].isConsole { consoles[sessions[session].entrance, default: 0] -= 1 }
+        settleTraffic(of: session)
         _ = sessions.remove(session)
     }
 }
