@@ -25,7 +25,7 @@ import WireProtocol
         }
         #expect(commons.enter() == nil)
         #expect(commons.crowdedLane == 0)
-        commons.left(Self.left, lane: 0)
+        for _ in 0..<2 { commons.left(Self.left, lane: 0) }
         #expect(commons.crowdedLane == 1, "the one with more")
         #expect(commons.enter() != nil)
     }
