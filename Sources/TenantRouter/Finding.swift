@@ -143,7 +143,8 @@ extension RouterConfiguration {
     private func descriptors() -> Finding {
         // The program raises the soft limit to this.
         let limit = hardLimit(RLIMIT_NOFILE)
-        let fitting = Limits.clientsThatFit(maxInstances: maxInstances, descriptors: limit)
+        let fitting = Limits.clientsThatFit(
+            maxInstances: maxInstances, workers: workers, descriptors: limit)
         let room =
             "the descriptor limit of \(limit) leaves room for \(max(fitting, 0)) clients beside \(maxInstances) instances"
         let advice = "raise the limit (ulimit -Hn, LimitNOFILE= of a systemd unit) or lower --max-instances"

@@ -94,7 +94,8 @@ struct Capacity {
         switch option.name {
         case RouterOption.maxInstances.name:
             wanted.maxInstances <= instances
-                && Limits.clientsThatFit(maxInstances: wanted.maxInstances, descriptors: Limits.descriptors) > 0
+                && Limits.clientsThatFit(
+                    maxInstances: wanted.maxInstances, workers: wanted.workers, descriptors: Limits.descriptors) > 0
         case RouterOption.maxClients.name: wanted.maxClients.map { $0 <= clients } ?? true
         default: true
         }

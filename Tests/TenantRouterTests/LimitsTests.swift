@@ -20,6 +20,12 @@ import WireProtocol
         }
     }
 
+    @Test func eachWorkerTakesDescriptorsOfItsOwn() {
+        let one = Limits.clientsThatFit(maxInstances: 10, descriptors: 4096)
+        let four = Limits.clientsThatFit(maxInstances: 10, workers: 4, descriptors: 4096)
+        #expect((one - four) * Limits.descriptorsPerSession == 3 * Limits.descriptorsPerWorker)
+    }
+
     @Test func tooFewDescriptorsLeaveNoClient() {
         #expect(Limits.clientsThatFit(maxInstances: 100, descriptors: 64) <= 0)
         #expect(Limits.clientsThatFit(maxInstances: 1, descriptors: 0) <= 0)
