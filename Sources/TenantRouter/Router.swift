@@ -61,6 +61,7 @@ struct Router: ~Copyable {
     var acceptPause: Token?
     var lastAcceptWarning: Duration?
     var totals = Totals()
+    var ledger = TrafficLedger()
 
     var listeners: [Token] = []
     var controlListener: Token?
