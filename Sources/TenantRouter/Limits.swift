@@ -48,8 +48,11 @@ enum Limits {
     static let rolesOfAClaim = 64
     /// Clients of the console at once on each of its ways in, beside the others: a few people, a few scripts.
     static let consoles = 16
-    /// Tenants whose traffic is counted one by one, about 100 bytes each: as many as a router is made for.
+    /// Tenants whose traffic is counted one by one, some 400 bytes each with their averages: as many as a router is made
+    /// for.
     static let countedTenants = 10_000
+    /// What averages are taken over: PgBouncer's `stats_period`.
+    static let averagePeriod: Duration = .seconds(60)
     /// Instances beyond `maxInstances` that a reload may add: places in tables, which cost nothing until they are used.
     static let instancesOfAReload = 1_000
     /// Statements of the library's users that run at once; more wait for their turn: a connection each.

@@ -62,6 +62,10 @@ struct Router: ~Copyable {
     var lastAcceptWarning: Duration?
     var totals = Totals()
     var ledger = TrafficLedger()
+    var averages = Averages()
+    var pauses = Pauses()
+    /// Reads the configuration again for a client of the console; `reloaded` is its answer.
+    var reloader: (@Sendable (Token) -> Void)?
 
     var listeners: [Token] = []
     var controlListener: Token?
@@ -138,12 +142,13 @@ struct Router: ~Copyable {
 extension Router {
     var store: ClusterStore { premises.store }
 
-    /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next
-    /// deadline.
+    /// Ticks until the router has stopped: wait, dispatch what happened, tell those who waited for sessions to leave, do
+    /// what the pool decided, arm its next deadline.
     mutating func run() {
         while !isDone {
             reactor.wait()
             while let completion = reactor.next() { dispatch(completion) }
+            considerPauses()
             performPoolActions()
             schedulePool()
             considerClosing()
