@@ -148,7 +148,7 @@ extension EpollEngine {
         guard isUsable(token) else { return }
         precondition(sources[token].kind.hasSubscription, "nothing is received from this kind of source")
         sources[token].subscription = .armed
-        list(token, core)
+        list(token, &core)
     }
 
     /// Disarms the subscription.
@@ -249,7 +249,7 @@ extension EpollEngine {
             return fail(token, errno, &core)
         }
         sources[token].output = .broken(errno)
-        list(token, core)
+        list(token, &core)
     }
 
     private mutating func shutDown(_ token: Token) {
@@ -272,7 +272,7 @@ extension EpollEngine {
     /// Waits until something happened or the time has come.
     ///
     /// - Parameter timeout: nanoseconds from now; nil waits for ever.
-    mutating func wait(timeout: Int64?, _ core: borrowing ReactorCore) {
+    mutating func wait(timeout: Int64?, _ core: inout ReactorCore) {
         while let token = reaped.popFirst() { _ = sources.remove(token) }
         // What was listed since the last completion is older than what went over its budget.
         while let token = later.popFirst() { ready.append(token) }
@@ -315,7 +315,7 @@ extension EpollEngine {
             if let note = core.notes.popFirst() {
                 if let completion = deliver(note, core.doorbell) { return completion }
             } else if let token = ready.popFirst() {
-                if let completion = pull(token, core) { return completion }
+                if let completion = pull(token, &core) { return completion }
             } else if nextEvent < eventCount {
                 let flags = unsafe ce_event_flags(events, CInt(nextEvent))
                 let token = unsafe Token(raw: ce_event_token(events, CInt(nextEvent)))
@@ -369,7 +369,7 @@ extension EpollEngine {
                 fail(token, errno, &core)
             }
         }
-        list(token, core)
+        list(token, &core)
     }
 
     private mutating func didConnect(_ token: Token, _ core: inout ReactorCore) {
@@ -383,8 +383,8 @@ extension EpollEngine {
 
 extension EpollEngine {
     /// Puts a source that has something for an owner who wants it into this tick's list, or the next one's.
-    private mutating func list(_ token: Token, _ core: borrowing ReactorCore) {
-        place(token, sources[token].nextTurn(core))
+    private mutating func list(_ token: Token, _ core: inout ReactorCore) {
+        place(token, sources[token].nextTurn(&core))
     }
 
     private mutating func place(_ token: Token, _ turn: Source.Turn) {
@@ -396,11 +396,11 @@ extension EpollEngine {
     }
 
     /// One call for one completion; back into the list while more is there.
-    private mutating func pull(_ token: Token, _ core: borrowing ReactorCore) -> Completion? {
+    private mutating func pull(_ token: Token, _ core: inout ReactorCore) -> Completion? {
         guard sources.contains(token) else { return nil }
         let owner = sources[token].owner
         var turn = Source.Turn.none
-        let event = sources[token].pull(core, next: &turn)
+        let event = sources[token].pull(&core, next: &turn)
         place(token, turn)
         guard let event else { return nil }
         return Completion(owner: owner, token: token, event: event)

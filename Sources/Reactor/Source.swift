@@ -138,7 +138,7 @@ extension Source {
     }
 
     /// Its place in a list, which it is in at most once.
-    mutating func nextTurn(_ core: borrowing ReactorCore) -> Turn {
+    mutating func nextTurn(_ core: inout ReactorCore) -> Turn {
         guard !isListed && wantsPull else { return .none }
         isListed = true
         renewBudget(core.tick)
@@ -147,18 +147,18 @@ extension Source {
     }
 
     /// One call for one event; `turn` is its next one while more is there.
-    mutating func pull(_ core: borrowing ReactorCore, next turn: inout Turn) -> Event? {
+    mutating func pull(_ core: inout ReactorCore, next turn: inout Turn) -> Event? {
         isListed = false
         guard wantsPull else { return nil }
         renewBudget(core.tick)
         let event: Event? =
             switch kind {
-            case .stream, .datagrams, .file: read(core)
+            case .stream, .datagrams, .file: read(&core)
             case .listener: accept()
             case .process: reap()
             case .signals: readSignal()
             }
-        turn = nextTurn(core)
+        turn = nextTurn(&core)
         return event
     }
 
@@ -169,7 +169,7 @@ extension Source {
         spent = 0
     }
 
-    private mutating func read(_ core: borrowing ReactorCore) -> Event? {
+    private mutating func read(_ core: inout ReactorCore) -> Event? {
         if subscription == .disarmed { return brokenOutput() }
         var buffer = core.buffer()
         switch kind.read(number, into: &buffer) {
