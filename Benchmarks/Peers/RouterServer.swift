@@ -32,6 +32,7 @@ final class RouterServer {
         var idleTimeout = "0"
         /// Left out where the program keeps none.
         var spares: Int?
+        var workers: Int?
     }
 
     /// Starts it and waits for its ready line.
@@ -45,6 +46,7 @@ final class RouterServer {
         ]
         if let limit = options.maxConnections { arguments += ["--max-connections", "\(limit)"] }
         if let limit = options.maxInstances { arguments += ["--max-instances", "\(limit)"] }
+        if let workers = options.workers { arguments += ["--workers", "\(workers)"] }
         if let spares = options.spares, program.hasSpares { arguments += ["--spares", "\(spares)"] }
         if case .named(let user) = tools.account { arguments += ["--run-as", user] }
         let start = ContinuousClock.now

@@ -26,6 +26,19 @@ enum Limits {
     /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every two seconds
     /// while a statement runs (`client_connection_check_interval`).
     static let abandonDeadline: Duration = .seconds(15)
+    /// How long a backend may take for `DISCARD ALL`: a client may wait for its lease, and temporary tables take a
+    /// while.
+    static let resetDeadline: Duration = .seconds(2)
+    /// How long a backend is kept for the next client. `CREATE DATABASE … TEMPLATE` and `ALTER DATABASE … RENAME` give
+    /// other sessions five seconds to go, and those that are ending need some of them.
+    static let keptBackendTime: Duration = .seconds(2)
+    /// How old a backend may become, however often it is reused: what no tag tells (a role that a function altered)
+    /// holds for every client that long after it was done.
+    static let keptBackendAge: Duration = .seconds(60)
+    /// Backends that an instance has between two sessions, 2 MB each: more than two processors can have in their hands.
+    static let keptBackendsPerInstance = 8
+    /// The pause before a client tries again that a kept backend makes room for: it needs a millisecond or two to go.
+    static let keptBackendExitPause: Duration = .milliseconds(3)
     /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
     static let closingDeadline: Duration = .milliseconds(250)
     /// How long after a spare was taken the next one is cloned: a first connect and its first statements are over.
@@ -61,6 +74,9 @@ enum Limits {
     static let queries = 32
     /// How often an idle instance may leave the question unanswered whether something is at work in it.
     static let unansweredQuestions = 3
+    /// The most threads that serve sessions: more would be idle on any machine that PostgreSQL shares with them. A power
+    /// of two, see `SessionID`.
+    static let workers = 16
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
     static let workerThreads = 4
     /// How often the logs of running instances are looked at.
@@ -79,6 +95,8 @@ enum Limits {
     static let descriptorsPerInstance = 3
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
+    /// Descriptors of one worker: its epoll or ring, its doorbell.
+    static let descriptorsPerWorker = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
     /// one connection of the router's own for each instance that boots, is asked or is a spare, and some slack; the
     /// clients of the console; the statements of the library's users.
@@ -97,10 +115,12 @@ enum Limits {
     ///
     /// - Parameters:
     ///   - maxInstances: instances that may run at once.
+    ///   - workers: threads that serve sessions.
     ///   - descriptors: `RLIMIT_NOFILE` (getrlimit(2)), soft.
-    static func clientsThatFit(maxInstances: Int, descriptors: Int) -> Int {
-        (descriptors - descriptorsOfTheRouter - maxInstances * descriptorsPerInstance) / descriptorsPerSession
-            - refusedClients
+    static func clientsThatFit(maxInstances: Int, workers: Int = 1, descriptors: Int) -> Int {
+        let taken =
+            descriptorsOfTheRouter + (workers - 1) * descriptorsPerWorker + maxInstances * descriptorsPerInstance
+        return (descriptors - taken) / descriptorsPerSession - refusedClients
     }
 
     /// The soft limit of open descriptors of this process.

@@ -19,6 +19,7 @@ struct Owner: BitwiseCopyable {
         case query, queryDeadline
         /// The same as without, and somebody reads along.
         case inspectedFrontend, inspectedBackend
+        case keptBackend, keptBackendDeadline
     }
 
     let raw: UInt64

@@ -39,8 +39,13 @@ public struct RouterConfiguration: Sendable {
     /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
     /// data wrapper. Then it reaches this router too, and by it every other tenant: nobody is asked for a password.
     public var tenantNetwork: Bool
+    /// Whether the backend of a session that ended idle is reset and given to the next client with the same startup
+    /// packet.
+    public var reusesBackends: Bool
     /// Which kernel interface moves the bytes.
     public var io: IOEngine
+    /// How many threads serve sessions, each with clients of its own.
+    public var workers: Int
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
@@ -76,7 +81,9 @@ public struct RouterConfiguration: Sendable {
         settings: [PostgresSetting] = [],
         storage: Storage = .directory,
         tenantNetwork: Bool = false,
+        reusesBackends: Bool = true,
         io: IOEngine = .auto,
+        workers: Int = 1,
         socketDirectory: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
@@ -100,7 +107,9 @@ public struct RouterConfiguration: Sendable {
         self.settings = settings
         self.storage = storage
         self.tenantNetwork = tenantNetwork
+        self.reusesBackends = reusesBackends
         self.io = io
+        self.workers = workers
         self.socketDirectory = socketDirectory
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
@@ -160,6 +169,11 @@ public struct RouterConfiguration: Sendable {
         if let spares, !(0...Self.mostSpares).contains(spares) {
             throw RouterError(
                 .configuration, "--spares (ROUTERD_SPARES) is \(spares), and must be between 0 and \(Self.mostSpares)")
+        }
+        guard (1...Limits.workers).contains(workers) else {
+            throw RouterError(
+                .configuration,
+                "--workers (ROUTERD_WORKERS) is \(workers), and must be between 1 and \(Limits.workers)")
         }
         guard queueTimeout > .zero else {
             throw RouterError(

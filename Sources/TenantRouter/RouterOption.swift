@@ -68,7 +68,8 @@ extension RouterOption {
     /// In the order of the table in `README.md`.
     public static let all: [RouterOption] = [
         port, host, dir, autoProvision, maxInstances, maxConnections, spares, maxClients, queueTimeout, idleTimeout,
-        startupTimeout, confine, set, memory, tenantNetwork, io, socketDir, postgresBin, logLevel, inspect,
+        startupTimeout, confine, set, memory, tenantNetwork, reuseBackends, io, workers, socketDir, postgresBin,
+        logLevel, inspect,
         inspectValues, allowRemoteWithoutAuthentication,
     ]
 
@@ -155,10 +156,21 @@ extension RouterOption {
         placeholder: "", .restart
     ) { Self.word($0.tenantNetwork) }
 
+    /// ``RouterConfiguration/reusesBackends``.
+    public static let reuseBackends = RouterOption(
+        "reuse-backends", "Give the backend of an ended session to the next client of its kind: on or off",
+        \.reusesBackends, placeholder: "switch", .atOnce
+    ) { Self.word($0.reusesBackends) }
+
     /// ``RouterConfiguration/io``.
     public static let io = RouterOption(
         "io", "What moves the bytes: auto, epoll or io_uring", \.io, placeholder: "engine", .restart
     ) { $0.io.rawValue }
+
+    /// ``RouterConfiguration/workers``.
+    public static let workers = RouterOption(
+        "workers", "Threads that serve sessions", \.workers, placeholder: "count", .restart
+    ) { "\($0.workers)" }
 
     /// ``RouterConfiguration/socketDirectory``.
     public static let socketDir = RouterOption(

@@ -21,7 +21,9 @@ struct ServeOptions: ParsableArguments {
     @Option(.set) var set: [PostgresSetting] = []
     @Flag(.memory) var memory: Bool?
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
+    @Option(.reuseBackends) var reuseBackends: Switch?
     @Option(.io) var io: IOEngine?
+    @Option(.workers) var workers: Int?
     @Option(.socketDir) var socketDir: String?
     @Option(.postgresBin) var postgresBin: String?
     @Option(.runAs) var runAs: String?
@@ -122,7 +124,9 @@ extension ServeOptions {
             settings: try sources.settings(set),
             storage: try sources.isOn(.memory, memory) ?? false ? .memory : .directory,
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
+            reusesBackends: try sources.value(.reuseBackends, reuseBackends)?.isOn ?? defaults.reusesBackends,
             io: try sources.value(.io, io) ?? defaults.io,
+            workers: try sources.value(.workers, workers) ?? defaults.workers,
             socketDirectory: try sources.value(.socketDir, socketDir),
             postgresBinDirectory: try sources.value(.postgresBin, postgresBin),
             allowRemoteWithoutAuthentication: try sources.isOn(

@@ -47,7 +47,7 @@ def test_version_and_help(home):
     text = command("serve", "--help").stdout
     for flag in ("--port", "--host", "--dir", "--auto-provision", "--no-auto-provision", "--log-level", "--log-format",
                  "--postgres-bin", "--run-as", "--max-instances", "--max-connections", "--max-clients", "--socket-dir",
-                 "--io", "--inspect", "--inspect-values", "--queue-timeout", "--tenant-network",
+                 "--io", "--inspect", "--inspect-values", "--queue-timeout", "--tenant-network", "--reuse-backends",
                  "--allow-remote-without-authentication"):
         assert flag in text, f"{flag} is not in the help"
 
@@ -55,7 +55,7 @@ def test_version_and_help(home):
 @pytest.mark.parametrize(
     "arguments",
     [["--nonsense"], ["--port", "banana"], ["--port", "65536"], ["--port", "-1"], ["--log-level", "loud"],
-     ["--log-format", "xml"], ["--io", "kqueue"], ["--max-instances", "0"], ["--max-connections", "many"], ["--queue-timeout", "soon"],
+     ["--log-format", "xml"], ["--io", "kqueue"], ["--max-instances", "0"], ["--workers", "0"], ["--workers", "17"], ["--max-connections", "many"], ["--queue-timeout", "soon"],
      ["superfluous"], ["--port"]],
     ids=" ".join)
 def test_bad_flags(home, arguments):
