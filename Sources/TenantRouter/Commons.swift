@@ -143,10 +143,7 @@ extension Commons {
         state.withLock { $0.cancelKeys.issue(for: key, of: instance, session: number) }
     }
 
-    /// The backend that a cancel request means, whichever lane it belongs to.
-    func target(of key: CancelKey) -> CancelKeys.Target? { state.withLock { $0.cancelKeys.target(of: key) } }
-
-    /// The same, and a request is carried to it.
+    /// The backend that a cancel request means, whichever lane it belongs to; the request is carried to it.
     func use(_ key: CancelKey) -> CancelKeys.Target? { state.withLock { $0.cancelKeys.use(key) } }
 
     func take(session number: UInt64) -> CancelKey? { state.withLock { $0.cancelKeys.take(session: number) } }

@@ -25,7 +25,7 @@ import WireProtocol
         }
         #expect(commons.enter() == nil)
         #expect(commons.crowdedLane == 0)
-        commons.left(Self.left, lane: 0)
+        for _ in 0..<2 { commons.left(Self.left, lane: 0) }
         #expect(commons.crowdedLane == 1, "the one with more")
         #expect(commons.enter() != nil)
     }
@@ -56,10 +56,10 @@ import WireProtocol
     @Test func aSessionsKeyGoesWithIt() {
         let commons = Commons(lanes: 1, maxClients: 1)
         let key = commons.issue(for: Says.backendKey, of: InstanceID(3), session: 1)
-        #expect(commons.target(of: key)?.key == Says.backendKey)
+        #expect(commons.use(key)?.key == Says.backendKey)
         #expect(commons.backend(ofSession: 1) == Says.backendKey.processID)
         commons.left(Self.left, lane: 0)
-        #expect(commons.target(of: key) == nil && commons.backend(ofSession: 1) == nil)
+        #expect(commons.use(key) == nil && commons.backend(ofSession: 1) == nil)
     }
 
     @Test func newsIsToldOnce() throws {

@@ -122,7 +122,8 @@ import WireProtocol
         _ = try Self.waiting(&lane, waiting)
         let silent = try Self.client(of: &lane, number: 12)
         lane.perform(.ask(4, .sessions(.full)))
-        guard case .answered(4, .sessions(let sessions)) = lane.takeReports().first else { throw Unexpected.report }
+        guard case .answered(4, let view) = lane.takeReports().first else { throw Unexpected.report }
+        let sessions = view.sessions
         #expect(sessions.map(\.number) == [11, 12])
         #expect(sessions.map(\.state) == [.waiting, .login])
         #expect(sessions.map(\.tenant) == ["shop", ""])

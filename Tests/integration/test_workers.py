@@ -67,13 +67,21 @@ def test_the_limit_of_clients_is_exact_and_both_workers_serve(router, name):
 def test_a_cancel_request_comes_to_another_worker_than_its_session(router, name):
     """A cancel request is a connection of its own, and goes where the fewest sessions are."""
     with contextlib.ExitStack() as held:
-        for connection in sessions(router, name, 4, held):
-            timer = threading.Timer(0.1, connection.cancel)
-            timer.start()
+        observer, *four = sessions(router, name, 5, held)
+        for connection in four:
+            asking = threading.Thread(target=_cancel_asleep, args=(connection, observer))
+            asking.start()
             with pytest.raises(psycopg.errors.QueryCanceled):
                 connection.execute("SELECT pg_sleep(20)")
-            timer.join()
+            asking.join()
             assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def _cancel_asleep(connection, observer):
+    """As soon as its statement runs."""
+    sleeps = "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+    assert processes.eventually(lambda: observer.execute(sleeps, (connection.info.backend_pid,)).fetchone()[0], 10)
+    connection.cancel()
 
 
 def test_a_new_database_is_announced_once(router, name):
