@@ -148,7 +148,7 @@ extension EpollEngine {
         guard isUsable(token) else { return }
         precondition(sources[token].kind.hasSubscription, "nothing is received from this kind of source")
         sources[token].subscription = .armed
-        list(token, core.tick, core.limits)
+        list(token, &core)
     }
 
     /// Disarms the subscription.
@@ -161,14 +161,13 @@ extension EpollEngine {
 
     /// Queues bytes and sends what the kernel takes at once.
     mutating func send(_ buffer: consuming Buffer, to token: Token, _ core: inout ReactorCore) {
-        guard takesSends(token) else { return }
-        sources[token].sends.append(buffer, endsSend: true)
-        if case .open = sources[token].output { flush(token, &core) }
+        guard sources.contains(token) else { return }
+        settle(token, sources[token].send(buffer, token, &core), &core)
     }
 
     /// Queues a copy in as many buffers as it takes.
     mutating func send(copying bytes: RawSpan, to token: Token, _ core: inout ReactorCore) {
-        guard takesSends(token) else { return }
+        guard sources.contains(token), sources[token].takesSends else { return }
         var offset = 0
         repeat {
             var buffer = core.buffer()
@@ -203,21 +202,8 @@ extension EpollEngine {
         return sources[token].number
     }
 
-    private func isUsable(_ token: Token) -> Bool {
-        guard sources.contains(token) else { return false }
-        switch sources[token].life {
-        case .connecting, .open: return true
-        case .failed, .closing: return false
-        }
-    }
+    private func isUsable(_ token: Token) -> Bool { sources.contains(token) && sources[token].isUsable }
 
-    private func takesSends(_ token: Token) -> Bool {
-        guard isUsable(token) else { return false }
-        precondition(sources[token].kind.isSendable, "nothing can be sent to this kind of source")
-        precondition(sources[token].finish == .notAsked, "a send after finish")
-        if case .broken = sources[token].output { return false }
-        return true
-    }
 }
 
 // MARK: - Output
@@ -225,19 +211,20 @@ extension EpollEngine {
 extension EpollEngine {
     /// Sends until the queue is empty or the kernel is full.
     private mutating func flush(_ token: Token, _ core: inout ReactorCore) {
-        while !sources[token].sends.isEmpty {
-            switch sources[token].kind.writeFront(sources[token].number, of: sources[token].sends) {
-            case .bytes(let count):
-                guard let front = unsafe sources[token].sends.front else { return }
-                unsafe front.pointee.removeFirst(UInt32(count))
-                if unsafe front.pointee.received > front.pointee.sent { return block(token) }
-                if sources[token].sends.removeFirst() { core.post(.sent, token) }
-            case .wouldBlock:
-                return block(token)
-            case .failed(let errno):
-                return breakOutput(token, errno, &core)
-            }
+        settle(token, sources[token].flush(token, &core), &core)
+    }
+
+    /// What a flush came to, told to the kernel and to the owner.
+    private mutating func settle(_ token: Token, _ flushed: Source.Flushed, _ core: inout ReactorCore) {
+        switch flushed {
+        case .nothingDue: break
+        case .whole: finishFlush(token)
+        case .kernelIsFull: block(token)
+        case .failed(let errno): breakOutput(token, errno, &core)
         }
+    }
+
+    private mutating func finishFlush(_ token: Token) {
         unblock(token)
         if case .asked = sources[token].finish { shutDown(token) }
     }
@@ -262,7 +249,7 @@ extension EpollEngine {
             return fail(token, errno, &core)
         }
         sources[token].output = .broken(errno)
-        list(token, core.tick, core.limits)
+        list(token, &core)
     }
 
     private mutating func shutDown(_ token: Token) {
@@ -285,7 +272,7 @@ extension EpollEngine {
     /// Waits until something happened or the time has come.
     ///
     /// - Parameter timeout: nanoseconds from now; nil waits for ever.
-    mutating func wait(timeout: Int64?, _ core: borrowing ReactorCore) {
+    mutating func wait(timeout: Int64?, _ core: inout ReactorCore) {
         while let token = reaped.popFirst() { _ = sources.remove(token) }
         // What was listed since the last completion is older than what went over its budget.
         while let token = later.popFirst() { ready.append(token) }
@@ -382,7 +369,7 @@ extension EpollEngine {
                 fail(token, errno, &core)
             }
         }
-        list(token, core.tick, core.limits)
+        list(token, &core)
     }
 
     private mutating func didConnect(_ token: Token, _ core: inout ReactorCore) {
@@ -396,95 +383,26 @@ extension EpollEngine {
 
 extension EpollEngine {
     /// Puts a source that has something for an owner who wants it into this tick's list, or the next one's.
-    private mutating func list(_ token: Token, _ tick: UInt32, _ limits: ReactorLimits) {
-        guard !sources[token].isListed && sources[token].wantsPull else { return }
-        sources[token].isListed = true
-        sources[token].renewBudget(tick)
-        let budget = sources[token].kind == .listener ? limits.acceptBudget : limits.receiveBudgetBytes
-        if sources[token].spent < budget { ready.append(token) } else { later.append(token) }
+    private mutating func list(_ token: Token, _ core: inout ReactorCore) {
+        place(token, sources[token].nextTurn(&core))
+    }
+
+    private mutating func place(_ token: Token, _ turn: Source.Turn) {
+        switch turn {
+        case .none: break
+        case .thisTick: ready.append(token)
+        case .nextTick: later.append(token)
+        }
     }
 
     /// One call for one completion; back into the list while more is there.
     private mutating func pull(_ token: Token, _ core: inout ReactorCore) -> Completion? {
         guard sources.contains(token) else { return nil }
-        sources[token].isListed = false
-        guard sources[token].wantsPull else { return nil }
-        sources[token].renewBudget(core.tick)
         let owner = sources[token].owner
-        let event: Event? =
-            switch sources[token].kind {
-            case .stream, .datagrams, .file: read(token, &core)
-            case .listener: acceptOne(token)
-            case .process: reapProcess(token)
-            case .signals: readSignal(token)
-            }
-        list(token, core.tick, core.limits)
+        var turn = Source.Turn.none
+        let event = sources[token].pull(&core, next: &turn)
+        place(token, turn)
         guard let event else { return nil }
         return Completion(owner: owner, token: token, event: event)
-    }
-
-    private mutating func read(_ token: Token, _ core: inout ReactorCore) -> Event? {
-        if sources[token].subscription == .disarmed { return brokenOutput(token) }
-        var buffer = core.buffer()
-        switch sources[token].kind.read(sources[token].number, into: &buffer) {
-        case .bytes(let count) where count > 0 || sources[token].kind == .datagrams:
-            sources[token].spent += max(count, Self.leastPullBytes)
-            // A stream that gave less than was asked for has no more, unless its end was told already. What came in
-            // since then comes with an edge of its own.
-            let isStream = sources[token].kind == .stream
-            if isStream && count < buffer.capacity && sources[token].readiness == .readable {
-                sources[token].readiness = .dry
-            }
-            return .received(buffer)
-        case .bytes:
-            sources[token].readiness = .ended
-            sources[token].subscription = .disarmed
-            return brokenOutput(token) ?? .endOfStream
-        case .wouldBlock:
-            sources[token].readiness = .dry
-            return brokenOutput(token)
-        case .failed(let errno):
-            sources[token].life = .failed
-            sources[token].subscription = .disarmed
-            sources[token].sends.removeAll()
-            return .failed(errno)
-        }
-    }
-
-    /// The failure of a send, told now that the input is drained.
-    private mutating func brokenOutput(_ token: Token) -> Event? {
-        guard case .broken(let errno) = sources[token].output else { return nil }
-        sources[token].life = .failed
-        sources[token].subscription = .disarmed
-        return .failed(errno)
-    }
-
-    private mutating func acceptOne(_ token: Token) -> Event? {
-        sources[token].spent += 1
-        switch SystemCalls.accept(sources[token].number) {
-        case .accepted(let descriptor): return .accepted(descriptor)
-        case .nobody: return nil
-        case .wouldBlock:
-            sources[token].readiness = .dry
-            return nil
-        case .exhausted(let errno):
-            sources[token].subscription = .disarmed
-            return .failed(errno)
-        }
-    }
-
-    private mutating func reapProcess(_ token: Token) -> Event? {
-        guard let status = SystemCalls.reap(sources[token].number) else {
-            sources[token].readiness = .dry
-            return nil
-        }
-        sources[token].readiness = .ended
-        return .exited(status)
-    }
-
-    private mutating func readSignal(_ token: Token) -> Event? {
-        if let number = SystemCalls.signal(sources[token].number) { return .signalled(number) }
-        sources[token].readiness = .dry
-        return nil
     }
 }

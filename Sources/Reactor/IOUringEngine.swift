@@ -461,7 +461,7 @@ extension IOUringEngine {
     /// Hands over what was asked and waits until something happened or the time has come.
     ///
     /// - Parameter timeout: nanoseconds from now; nil waits for ever.
-    mutating func wait(timeout: Int64?, _ core: borrowing ReactorCore) {
+    mutating func wait(timeout: Int64?, _ core: inout ReactorCore) {
         while let token = reaped.popFirst() { _ = sources.remove(token) }
         while let token = later.popFirst() { ready.append(token) }
         while let token = unarmed.popFirst() { arm(token) }
@@ -577,13 +577,13 @@ extension IOUringEngine {
         _ token: Token, _ result: CInt, _ flags: UInt32, _ core: inout ReactorCore
     ) -> Event? {
         sources[token].input = .idle
-        let buffer = received.take(flags: flags, count: result, core)
+        let buffer = received.take(flags: flags, count: result, &core)
         let event: Event?
         if sources[token].life != .open {
             event = nil
         } else if sources[token].receivesInFlight {
             sources[token].isDrained = flags & UInt32(CE_URING_SOCKET_HOLDS_MORE) == 0
-            event = receivedEvent(token, result, buffer, core)
+            event = receivedEvent(token, result, buffer, &core)
         } else {
             if result > 0 { sources[token].input = .ready }
             event = nil
@@ -596,7 +596,7 @@ extension IOUringEngine {
     }
 
     private mutating func receivedEvent(
-        _ token: Token, _ result: CInt, _ buffer: consuming Buffer?, _ core: borrowing ReactorCore
+        _ token: Token, _ result: CInt, _ buffer: consuming Buffer?, _ core: inout ReactorCore
     ) -> Event? {
         switch result {
         case 1...: if let buffer = consume buffer { return .received(buffer) } else { return nil }
@@ -668,7 +668,7 @@ extension IOUringEngine {
         let owner = sources[token].owner
         let event: Event? =
             switch sources[token].kind {
-            case .stream, .datagrams, .file: read(token, core)
+            case .stream, .datagrams, .file: read(token, &core)
             case .listener: acceptOne(token)
             case .process: reapProcess(token)
             case .signals: readSignal(token)
@@ -680,7 +680,7 @@ extension IOUringEngine {
     }
 
     /// A file that is ready, a stream that found no buffer, or what is left in one whose output is broken.
-    private mutating func read(_ token: Token, _ core: borrowing ReactorCore) -> Event? {
+    private mutating func read(_ token: Token, _ core: inout ReactorCore) -> Event? {
         if sources[token].subscription == .disarmed { return brokenOutput(token) }
         var buffer = core.buffer()
         switch sources[token].kind.read(sources[token].number, into: &buffer) {

@@ -292,8 +292,8 @@ extension Reactor {
     public mutating func wait() {
         let timeout = core.deadlines.nearest.map { max(0, $0 - core.clock.elapsed) }
         switch driver {
-        case .epoll(let epoll): unsafe epoll.pointee.wait(timeout: timeout, core)
-        case .ioUring(let ioUring): unsafe ioUring.pointee.wait(timeout: timeout, core)
+        case .epoll(let epoll): unsafe epoll.pointee.wait(timeout: timeout, &core)
+        case .ioUring(let ioUring): unsafe ioUring.pointee.wait(timeout: timeout, &core)
         }
         core.beginTick()
     }

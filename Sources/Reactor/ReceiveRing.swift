@@ -24,7 +24,7 @@ struct ReceiveRing {
         unsafe headers = .allocate(capacity: Self.count)
         for number in 0..<Self.count {
             unsafe (headers + number).initialize(to: nil)
-            provide(number, core)
+            provide(core.buffer(), as: number)
         }
     }
 
@@ -40,18 +40,18 @@ struct ReceiveRing {
     /// The buffer that a completion names, with what was received; another one takes its place.
     ///
     /// - Returns: nil when the completion used none.
-    func take(flags: UInt32, count: CInt, _ core: borrowing ReactorCore) -> Buffer? {
+    func take(flags: UInt32, count: CInt, _ core: inout ReactorCore) -> Buffer? {
         guard flags & UInt32(CE_URING_BUFFER) != 0 else { return nil }
         let number = Int(flags >> UInt32(CE_URING_BUFFER_SHIFT))
         guard let header = unsafe headers[number] else { preconditionFailure("an unknown buffer") }
         var buffer = unsafe Buffer(lent: header)
         if count > 0 { buffer.received(Int(count)) }
-        provide(number, core)
+        provide(core.buffer(), as: number)
         return buffer
     }
 
-    private func provide(_ number: Int, _ core: borrowing ReactorCore) {
-        let header = unsafe core.buffer().release()
+    private func provide(_ buffer: consuming Buffer, as number: Int) {
+        let header = unsafe buffer.release()
         unsafe headers[number] = header
         unsafe ce_uring_buffers_add(
             buffers, UInt32(Self.count), header.payload, header.pointee.capacity, UInt16(number))

@@ -107,11 +107,12 @@ struct Source: ~Copyable {
         }
     }
 
-    /// A new tick brings a new budget.
-    mutating func renewBudget(_ now: UInt32) {
-        guard tick != now else { return }
-        tick = now
-        spent = 0
+    /// Whether operations still mean something.
+    var isUsable: Bool {
+        switch life {
+        case .connecting, .open: true
+        case .failed, .closing: false
+        }
     }
 
     /// An edge was told.
@@ -122,6 +123,159 @@ struct Source: ~Copyable {
         } else if flags & EPOLLIN.rawValue != 0 && readiness == .dry {
             readiness = .readable
         }
+    }
+}
+
+// MARK: - Input
+
+extension Source {
+    /// When it is pulled from next.
+    enum Turn: BitwiseCopyable {
+        case none
+        case thisTick
+        /// It has used this tick's budget up.
+        case nextTick
+    }
+
+    /// Its place in a list, which it is in at most once.
+    mutating func nextTurn(_ core: inout ReactorCore) -> Turn {
+        guard !isListed && wantsPull else { return .none }
+        isListed = true
+        renewBudget(core.tick)
+        let budget = kind == .listener ? core.limits.acceptBudget : core.limits.receiveBudgetBytes
+        return spent < budget ? .thisTick : .nextTick
+    }
+
+    /// One call for one event; `turn` is its next one while more is there.
+    mutating func pull(_ core: inout ReactorCore, next turn: inout Turn) -> Event? {
+        isListed = false
+        guard wantsPull else { return nil }
+        renewBudget(core.tick)
+        let event: Event? =
+            switch kind {
+            case .stream, .datagrams, .file: read(&core)
+            case .listener: accept()
+            case .process: reap()
+            case .signals: readSignal()
+            }
+        turn = nextTurn(&core)
+        return event
+    }
+
+    /// A new tick brings a new budget.
+    private mutating func renewBudget(_ now: UInt32) {
+        guard tick != now else { return }
+        tick = now
+        spent = 0
+    }
+
+    private mutating func read(_ core: inout ReactorCore) -> Event? {
+        if subscription == .disarmed { return brokenOutput() }
+        var buffer = core.buffer()
+        switch kind.read(number, into: &buffer) {
+        case .bytes(let count) where count > 0 || kind == .datagrams:
+            spent += max(count, EpollEngine.leastPullBytes)
+            // A stream that gave less than was asked for has no more, unless its end was told already. What came in
+            // since then comes with an edge of its own.
+            if kind == .stream && count < buffer.capacity && readiness == .readable { readiness = .dry }
+            return .received(buffer)
+        case .bytes:
+            readiness = .ended
+            subscription = .disarmed
+            return brokenOutput() ?? .endOfStream
+        case .wouldBlock:
+            readiness = .dry
+            return brokenOutput()
+        case .failed(let errno):
+            life = .failed
+            subscription = .disarmed
+            sends.removeAll()
+            return .failed(errno)
+        }
+    }
+
+    /// The failure of a send, told now that the input is drained.
+    private mutating func brokenOutput() -> Event? {
+        guard case .broken(let errno) = output else { return nil }
+        life = .failed
+        subscription = .disarmed
+        return .failed(errno)
+    }
+
+    private mutating func accept() -> Event? {
+        spent += 1
+        switch SystemCalls.accept(number) {
+        case .accepted(let descriptor): return .accepted(descriptor)
+        case .nobody: return nil
+        case .wouldBlock:
+            readiness = .dry
+            return nil
+        case .exhausted(let errno):
+            subscription = .disarmed
+            return .failed(errno)
+        }
+    }
+
+    private mutating func reap() -> Event? {
+        guard let status = SystemCalls.reap(number) else {
+            readiness = .dry
+            return nil
+        }
+        readiness = .ended
+        return .exited(status)
+    }
+
+    private mutating func readSignal() -> Event? {
+        if let signal = SystemCalls.signal(number) { return .signalled(signal) }
+        readiness = .dry
+        return nil
+    }
+}
+
+// MARK: - Output
+
+extension Source {
+    /// What became of the send queue.
+    enum Flushed: BitwiseCopyable {
+        /// Nothing was tried, or nothing follows from it.
+        case nothingDue
+        /// The queue was blocked before, or our side is to be shut down behind it, and all of it has left.
+        case whole
+        case kernelIsFull
+        case failed(Errno)
+    }
+
+    /// Whether a send goes anywhere. One to the wrong kind of source is a mistake of ours.
+    var takesSends: Bool {
+        guard isUsable else { return false }
+        precondition(kind.isSendable, "nothing can be sent to this kind of source")
+        precondition(finish == .notAsked, "a send after finish")
+        if case .broken = output { return false }
+        return true
+    }
+
+    /// Queues a buffer and sends what the kernel takes at once.
+    mutating func send(_ buffer: consuming Buffer, _ token: Token, _ core: inout ReactorCore) -> Flushed {
+        guard takesSends else { return .nothingDue }
+        sends.append(buffer, endsSend: true)
+        guard case .open = output else { return .nothingDue }
+        return flush(token, &core)
+    }
+
+    /// Sends until the queue is empty or the kernel is full.
+    mutating func flush(_ token: Token, _ core: inout ReactorCore) -> Flushed {
+        while let front = unsafe sends.front {
+            switch kind.writeFront(number, of: sends) {
+            case .bytes(let count):
+                unsafe front.pointee.removeFirst(UInt32(count))
+                if unsafe front.pointee.received > front.pointee.sent { return .kernelIsFull }
+                if sends.removeFirst() { core.post(.sent, token) }
+            case .wouldBlock: return .kernelIsFull
+            case .failed(let errno): return .failed(errno)
+            }
+        }
+        if case .open = output, finish != .asked { return .nothingDue }
+        return .whole
     }
 }
 

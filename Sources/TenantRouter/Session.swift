@@ -142,22 +142,23 @@ struct SessionLabel {
 // MARK: - The frontend's facts
 
 extension Session {
+    /// What is rare stands in a box, so that what every message gives fits into registers.
     enum FrontendReceivedAction {
         case none
         /// One byte: neither TLS nor GSS encryption is offered.
         case declineEncryption
-        case admit(StartupPacket, pipelined: [UInt8])
-        case cancel(CancelKey)
-        case reject(Rejection)
+        indirect case admit(StartupPacket, pipelined: [UInt8])
+        indirect case cancel(CancelKey)
+        indirect case reject(Rejection)
         /// The client sends more ahead than is kept for it: it is not read until the relay begins.
         case stopReading
         case forward(Token)
         case forwardAndPause(Token)
         /// The frames are broken in the middle of the relay: the backend is closed, the lease goes back, and the client is told
         /// if the backend is not in the middle of a message.
-        case terminate(Relay, ErrorMessage)
+        indirect case terminate(Relay, ErrorMessage)
         /// The client says goodbye to a backend that another one may have.
-        case keepBackend(Relay)
+        indirect case keepBackend(Relay)
         /// The console may have something to do.
         case advanceConsole
     }
@@ -435,6 +436,7 @@ extension Session {
         }
     }
 
+    /// What is rare stands in a box, as with the frontend's.
     enum BackendReceivedAction {
         case none
         case forward
@@ -443,13 +445,13 @@ extension Session {
         /// changed.
         case forwardNews(of: InstanceID, pausing: Token?)
         /// The backend's key must be replaced; `keyIssued` goes on from there.
-        case issueKey(CancelKey, of: InstanceID)
-        case open(Attempt, Arrival, BackendStartup, ready: [UInt8])
-        case settleRole(Attempt, user: String)
-        case pause(Attempt)
-        case refuse([UInt8], Attempt)
-        case reject(ErrorMessage, Attempt)
-        case terminate(Relay)
+        indirect case issueKey(CancelKey, of: InstanceID)
+        indirect case open(Attempt, Arrival, BackendStartup, ready: [UInt8])
+        indirect case settleRole(Attempt, user: String)
+        indirect case pause(Attempt)
+        indirect case refuse([UInt8], Attempt)
+        indirect case reject(ErrorMessage, Attempt)
+        indirect case terminate(Relay)
     }
 
     /// - Parameter now: nanoseconds of the reactor's clock, for what is counted.
