@@ -90,7 +90,7 @@ private struct CommandTag {
     }
 
     private func begins(_ word: StaticString) -> Bool {
-        guard word.utf8CodeUnitCount <= bytes.count else { return false }
+        guard unsafe word.utf8CodeUnitCount <= bytes.count else { return false }
         for index in 0..<word.utf8CodeUnitCount {
             if unsafe bytes[index] != (unsafe word.utf8Start[index]) { return false }
         }
