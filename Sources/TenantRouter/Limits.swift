@@ -48,6 +48,13 @@ enum Limits {
     static let rolesOfAClaim = 64
     /// Clients of the console at once on each of its ways in, beside the others: a few people, a few scripts.
     static let consoles = 16
+    /// Clients of the status page and of metrics at once: a browser has six connections, a few people and scrapers look.
+    static let httpConnections = 48
+    /// How long a client of theirs may take to say what it wants, from its connection or from the last answer's end.
+    static let httpRequestDeadline: Duration = .seconds(10)
+    static let httpIdleDeadline: Duration = .seconds(75)
+    /// How long an answer may take to be made, and to be read: a wake waits in the queue for its turn.
+    static let httpAnswerDeadline: Duration = .seconds(60)
     /// Instances beyond `maxInstances` that a reload may add: places in tables, which cost nothing until they are used.
     static let instancesOfAReload = 1_000
     /// Statements of the library's users that run at once; more wait for their turn: a connection each.
@@ -74,8 +81,8 @@ enum Limits {
     static let descriptorsPerSession = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
     /// one statement of the router's own for each instance that boots or is asked, and some slack; the clients of the
-    /// console; the statements of the library's users.
-    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries
+    /// console and of the status page; the statements of the library's users.
+    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries + httpConnections
 
     /// Processes of an idle instance: the postmaster and what serves it.
     static let processesPerInstance = 6

@@ -160,6 +160,7 @@ extension Router {
         instance.phase = .serving(running, socket)
         if let tenant = instance.tenant { startFailures[tenant] = nil }
         instance.bootTime = reactor.now - running.start.at
+        noteStart(of: instance, running)
         var metadata = metadata(instance)
         metadata["pid"] = "\(running.processID)"
         metadata[running.start.kind.rawValue] = "\((reactor.now - running.start.at).inMilliseconds) ms"
@@ -290,11 +291,13 @@ extension Router {
         switch instance.phase {
         case .stopping:
             metadata["reason"] = instance.stopReason.map { "\($0.rawValue)" }
+            if let reason = instance.stopReason { metrics.stopped(reason) }
             log.log(level: instance.tenant == nil ? .debug : .info, "instance has stopped", metadata: metadata)
         case .booting, .naming, .journaling: startFailed(instance, bootFailure(instance, running))
         case .serving, .warming, .spare:
             if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
             log.error("instance died", metadata: metadata)
+            metrics.died()
         case .preparing, .prepared: break
         }
     }

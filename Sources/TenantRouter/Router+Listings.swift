@@ -83,7 +83,7 @@ extension Router {
 // MARK: - Clients
 
 /// Where a client stands, in PgBouncer's words.
-private enum ClientState: String {
+enum ClientState: String {
     /// It has not said what it wants.
     case login
     /// It waits for an instance.
@@ -108,7 +108,7 @@ private enum ClientState: String {
 
 extension Router {
     /// Every session's row, in the order they stand in.
-    private func eachSession<Row>(_ row: (Token) -> Row?) -> [Row] {
+    func eachSession<Row>(_ row: (Token) -> Row?) -> [Row] {
         var rows: [Row] = []
         var slot: UInt32 = 0
         while let session = sessions.first(from: slot) {

@@ -73,7 +73,7 @@ extension Router {
     }
 
     /// Out of descriptors or memory: clients wait in the backlog until some are free again, and nothing spins.
-    private mutating func pauseAccepting(because error: Errno) {
+    mutating func pauseAccepting(because error: Errno) {
         guard acceptPause == nil else { return }
         if lastAcceptWarning.map({ reactor.now - $0 > Limits.acceptWarningPause }) ?? true {
             lastAcceptWarning = reactor.now
@@ -87,6 +87,7 @@ extension Router {
         guard case .serving = lifetime else { return }
         for listener in listeners { reactor.receive(listener) }
         if let controlListener { reactor.receive(controlListener) }
+        for listener in http.listeners { reactor.receive(listener) }
     }
 }
 
@@ -215,6 +216,7 @@ extension Router {
     mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
         if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .success(instance)) }
         guard let session = queued(waiter) else { return returnLease(of: instance) }
+        if let since = sessions[session].label.waitsSince { metrics.granted(after: reactor.now - since) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
         connect(session, lease)
@@ -349,7 +351,9 @@ extension Router {
         tell(session, answer + ready)
         inspectBackend(relay.backend, of: session)
         sessions[session].opened(relay)
-        waitEnded(session, "served")
+        metrics.backendConnected(
+            after: reactor.now + Limits.backendConnectDeadline - attempt.lease.giveUpAt)
+        waitEnded(session, .served)
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
         if !arrival.pipelined.isEmpty { relayPipelined(session, arrival.pipelined) }
@@ -377,6 +381,7 @@ extension Router {
         case .pause(let attempt): pause(session, attempt)
         case .flush(let relay, let explain):
             if explain {
+                metrics.sent(.adminShutdown)
                 tell(session, ErrorMessage.instanceStopped(sessions[session].label.tenant).errorResponse())
             }
             reactor.finish(sessions[session].frontend)
@@ -479,12 +484,13 @@ extension Router {
     private mutating func reject(_ session: Token, _ rejection: Rejection) {
         noteAddress(of: session)
         log.debug("client refused: \(rejection.reason)", metadata: metadata(session))
+        metrics.sent(rejection.sqlState)
         dismiss(session, with: rejection.bytes)
     }
 
     mutating func dismiss(_ session: Token, with bytes: [UInt8]) {
         if !bytes.isEmpty { tell(session, bytes) }
-        waitEnded(session, "refused")
+        waitEnded(session, .refused)
         reactor.finish(sessions[session].frontend)
         sessions[session].rejected()
         linger(session)
@@ -500,7 +506,10 @@ extension Router {
     private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         reactor.close(relay.backend)
         returnLease(of: relay.instance)
-        if relay.isFrontendAtBoundary { tell(session, error.errorResponse()) }
+        if relay.isFrontendAtBoundary {
+            tell(session, error.errorResponse())
+            metrics.sent(error.sqlState)
+        }
         reactor.finish(sessions[session].frontend)
         if relay.frontendIsDrained { return linger(session) }
         reactor.receive(sessions[session].frontend)
@@ -550,7 +559,7 @@ extension Router {
 
     /// The one place where sessions end.
     private mutating func reap(_ session: Token) {
-        waitEnded(session, "left")
+        waitEnded(session, .left)
         log.debug("session closed", metadata: metadata(session))
         inspections.end(session)
         disarmDeadline(session)
@@ -606,14 +615,15 @@ extension Router {
     }
 
     /// Who has waited for long is worth a line once the wait is over.
-    private mutating func waitEnded(_ session: Token, _ outcome: String) {
+    private mutating func waitEnded(_ session: Token, _ outcome: Metrics.Wait) {
         guard let since = sessions[session].label.waitsSince else { return }
         sessions[session].label.waitsSince = nil
+        metrics.waitEnded(outcome)
         let waited = reactor.now - since
         guard waited > Limits.longWait else { return }
         var metadata = metadata(session)
         metadata["waited"] = "\(waited.inMilliseconds) ms"
-        metadata["outcome"] = "\(outcome)"
+        metadata["outcome"] = "\(outcome.rawValue)"
         log.info("client has waited", metadata: metadata)
     }
 

@@ -61,6 +61,8 @@ struct Router: ~Copyable {
     var acceptPause: Token?
     var lastAcceptWarning: Duration?
     var totals = Totals()
+    var metrics = Metrics()
+    var http = HTTPServer()
 
     var listeners: [Token] = []
     var controlListener: Token?
@@ -178,6 +180,9 @@ extension Router {
         case .administrationDeadline: administrationDeadlineExpired(owner.instance)
         case .query: query(owner.number, token, completion.takeEvent())
         case .queryDeadline: queryDeadlineExpired(owner.number)
+        case .httpListener: httpListener(completion.takeEvent())
+        case .http: http(owner.slot, completion.takeEvent())
+        case .httpDeadline: httpDeadlineExpired(owner.slot)
         case .poolDeadline: poolDeadlineExpired()
         case .housekeeping: keepHouse()
         case .signals: signalled(completion.takeEvent())

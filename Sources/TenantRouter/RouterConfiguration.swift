@@ -43,6 +43,9 @@ public struct RouterConfiguration: Sendable {
     public var io: IOEngine
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
+    /// Where metrics and the status page are served by HTTP, `127.0.0.1:9187`; loopback addresses only, and port 0 lets
+    /// the kernel choose one, which `MultiTenantRouter.httpAddress` tells. `nil` serves none.
+    public var http: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
     public var postgresBinDirectory: String?
     /// Whether an address that is not loopback is accepted although nobody is asked for a password.
@@ -78,6 +81,7 @@ public struct RouterConfiguration: Sendable {
         tenantNetwork: Bool = false,
         io: IOEngine = .auto,
         socketDirectory: String? = nil,
+        http: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
         inspect: Bool = false,
@@ -102,6 +106,7 @@ public struct RouterConfiguration: Sendable {
         self.tenantNetwork = tenantNetwork
         self.io = io
         self.socketDirectory = socketDirectory
+        self.http = http
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
         self.inspect = inspect
@@ -168,6 +173,7 @@ public struct RouterConfiguration: Sendable {
         guard startupTimeout > .zero else {
             throw RouterError(.configuration, "--startup-timeout is 0, and must be more: no client could ever connect")
         }
+        if let http, HTTPPlace(http) == nil { throw .notAnHTTPPlace(http) }
         let texts = [
             ("--dir", baseDirectory), ("--host", host), ("--socket-dir", socketDirectory ?? "-"),
             ("--postgres-bin", postgresBinDirectory ?? "-"),

@@ -23,6 +23,7 @@ struct ServeOptions: ParsableArguments {
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
     @Option(.io) var io: IOEngine?
     @Option(.socketDir) var socketDir: String?
+    @Option(.http) var http: String?
     @Option(.postgresBin) var postgresBin: String?
     @Option(.runAs) var runAs: String?
     @Option(.logLevel) var logLevel: LogLevel?
@@ -124,6 +125,7 @@ extension ServeOptions {
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
             io: try sources.value(.io, io) ?? defaults.io,
             socketDirectory: try sources.value(.socketDir, socketDir),
+            http: try sources.value(.http, http),
             postgresBinDirectory: try sources.value(.postgresBin, postgresBin),
             allowRemoteWithoutAuthentication: try sources.isOn(
                 .allowRemoteWithoutAuthentication, allowRemoteWithoutAuthentication)
