@@ -6,6 +6,8 @@ import Reactor
 ///        │                                            ╰─────────────▶ ending        the last one
 ///        ╰─ violation: told, and then ─────────────────────────────────▲
 struct HTTPConnection {
+    /// When it was last given a chance to speak, on the reactor's clock.
+    var quietSince = Duration.zero
     private(set) var stream = Token(raw: 0)
     /// The one deadline that runs for it.
     var deadline: Token?
@@ -35,6 +37,9 @@ struct HTTPConnection {
         case .answering, .sending, .ending: false
         }
     }
+
+    /// Its place is wanted: nothing that it still says is heard.
+    mutating func dismissed() { stage = .ending }
 
     mutating func received(_ bytes: RawSpan) -> ReadAction {
         switch stage {

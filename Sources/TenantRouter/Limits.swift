@@ -82,7 +82,7 @@ enum Limits {
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
     /// one statement of the router's own for each instance that boots or is asked, and some slack; the clients of the
     /// console and of the status page; the statements of the library's users.
-    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries + httpConnections
+    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries + httpConnections + placesKeptFree
 
     /// Processes of an idle instance: the postmaster and what serves it.
     static let processesPerInstance = 6

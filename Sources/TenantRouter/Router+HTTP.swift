@@ -8,7 +8,7 @@ import Reactor
 /// What the server has open.
 struct HTTPServer: ~Copyable {
     var listeners: [Token] = []
-    var connections = Slab<HTTPConnection>(capacity: Limits.httpConnections)
+    var connections = Slab<HTTPConnection>(capacity: Limits.httpConnections + Limits.placesKeptFree)
     var metrics = MetricsCache()
     /// Formats.
     let queue = DispatchQueue(label: "routerd.http")
@@ -45,13 +45,15 @@ extension Router {
         }
     }
 
-    /// Past the last place the longest idle one makes room; where none is idle the newcomer is closed with this scope.
+    /// The longest idle one makes room, some ticks before the last place is taken: it needs one to leave. Past that the
+    /// newcomer is closed with this scope.
     private mutating func httpAccepted(_ descriptor: consuming Descriptor) {
-        if http.connections.isFull { dropIdleHTTP() }
+        if http.connections.count >= Limits.httpConnections { dropIdleHTTP() }
         guard let connection = http.connections.insert(HTTPConnection()) else { return }
         do throws(ReactorError) {
             let stream = try reactor.adopt(descriptor, owner: Owner(.http, slot: connection.slot).raw)
             http.connections[connection].accepted(stream)
+            http.connections[connection].quietSince = reactor.now
             reactor.configure(stream, Limits.clientSockets)
             armHTTP(connection, after: Limits.httpRequestDeadline)
             reactor.receive(stream)
@@ -61,11 +63,14 @@ extension Router {
     }
 
     private mutating func dropIdleHTTP() {
-        var slot: UInt32 = 0
-        while let connection = http.connections.first(from: slot) {
-            if http.connections[connection].isIdle { return closeHTTP(connection) }
-            slot = connection.slot + 1
+        var longest: (connection: Token, since: Duration)?
+        http.connections.forEach { token, connection in
+            guard connection.isIdle, connection.quietSince < longest?.since ?? .seconds(Int64.max) else { return }
+            longest = (token, connection.quietSince)
         }
+        guard let longest else { return }
+        http.connections[longest.connection].dismissed()
+        closeHTTP(longest.connection)
     }
 }
 
@@ -120,6 +125,7 @@ extension Router {
         switch http.connections[connection].sent() {
         case .none: break
         case .read(let action):
+            http.connections[connection].quietSince = reactor.now
             armHTTP(connection, after: Limits.httpIdleDeadline)
             reactor.receive(stream)
             perform(connection, action)
