@@ -63,6 +63,9 @@ public struct Reactor: ~Copyable {
     /// The time since the reactor was made, on the monotonic clock, read once per tick.
     public var now: Duration { .nanoseconds(core.now) }
 
+    /// The same in nanoseconds, for what is counted with every message.
+    public var nanoseconds: Int64 { core.now }
+
     /// Rings from any thread.
     public var doorbell: Doorbell { core.doorbell }
 

@@ -55,6 +55,8 @@ enum Limits {
     static let httpIdleDeadline: Duration = .seconds(75)
     /// How long an answer may take to be made, and to be read: a wake waits in the queue for its turn.
     static let httpAnswerDeadline: Duration = .seconds(60)
+    /// Tenants whose traffic is counted one by one, about 100 bytes each: as many as a router is made for.
+    static let countedTenants = 10_000
     /// Instances beyond `maxInstances` that a reload may add: places in tables, which cost nothing until they are used.
     static let instancesOfAReload = 1_000
     /// Statements of the library's users that run at once; more wait for their turn: a connection each.

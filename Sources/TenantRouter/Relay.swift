@@ -32,12 +32,30 @@ struct Relay: BitwiseCopyable {
         case violation(FrameViolation)
     }
 
-    mutating func frontendReceived(_ bytes: RawSpan) -> Decision {
-        toBackend.received(bytes, lastTag: &lastFrontendTag)
+    mutating func frontendReceived(_ bytes: RawSpan, _ meter: inout Meter, now: Int64) -> Decision {
+        var (tag, messages) = (lastFrontendTag, 0)
+        let decision = toBackend.received(bytes) { frame in
+            tag = frame.tag
+            messages &+= 1
+        }
+        lastFrontendTag = tag
+        meter.frontendReceived(byteCount: bytes.byteCount, messages: messages, now: now)
+        return decision
     }
 
-    mutating func backendReceived(_ bytes: RawSpan) -> Decision {
-        toFrontend.received(bytes, lastTag: &lastBackendTag)
+    mutating func backendReceived(_ bytes: RawSpan, _ meter: inout Meter, now: Int64) -> Decision {
+        meter.chunkBegan(bytes, now: now)
+        var (tag, messages) = (lastBackendTag, 0)
+        let decision = toFrontend.received(bytes) { frame in
+            tag = frame.tag
+            messages &+= 1
+            if frame.tag == Backend.Tag.readyForQuery, frame.bodyLength > 0 {
+                meter.readyForQuery(statusAt: frame.bodyStart, in: bytes, now: now)
+            }
+        }
+        lastBackendTag = tag
+        meter.backendReceived(byteCount: bytes.byteCount, messages: messages)
+        return decision
     }
 
     /// A send to the backend has left. Answers whether the frontend is to be read again.
@@ -83,11 +101,12 @@ struct Flow: BitwiseCopyable {
     var isDrained: Bool { sendsInFlight == 0 }
 
     /// Follows the frames, and counts the send that comes of them.
-    mutating func received(_ bytes: RawSpan, lastTag: inout UInt8) -> Relay.Decision {
+    @inline(__always)
+    mutating func received(_ bytes: RawSpan, each: (FrameHeader) -> Void) -> Relay.Decision {
         var offset = 0
         while true {
             switch decoder.next(in: bytes, at: &offset) {
-            case .frame(let header): lastTag = header.tag
+            case .frame(let header): each(header)
             case .needsMore: return countSend()
             case .violation(let violation): return .violation(violation)
             }

@@ -127,6 +127,7 @@ extension Router {
         switch result {
         case .success(true):
             log.info("database dropped", metadata: ["tenant": "\(tenant)"])
+            forgetTraffic(of: tenant.string)
             sweep()
         case .success(false): break
         case .failure(let error):

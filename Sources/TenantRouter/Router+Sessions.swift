@@ -107,7 +107,7 @@ extension Router {
     }
 
     private mutating func frontendReceived(_ session: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].frontendReceived($0) }
+        let action = buffer.withBytes { sessions[session].frontendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward(let backend):
             reactor.send(buffer, to: backend)
@@ -296,7 +296,7 @@ extension Router {
     }
 
     private mutating func backendReceived(_ session: Token, _ token: Token, _ buffer: consuming Buffer) {
-        let action = buffer.withBytes { sessions[session].backendReceived($0) }
+        let action = buffer.withBytes { sessions[session].backendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward:
             reactor.send(buffer, to: sessions[session].frontend)
@@ -344,15 +344,17 @@ extension Router {
         if unannounced.remove(arrival.tenant) != nil {
             answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
         }
-        if case .violation = unsafe relay.backendReceived(ready.span.bytes) {
+        // The startup's ReadyForQuery answers no query.
+        var uncounted = Meter()
+        if case .violation = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
         tell(session, answer + ready)
         inspectBackend(relay.backend, of: session)
-        sessions[session].opened(relay)
-        metrics.backendConnected(
-            after: reactor.now + Limits.backendConnectDeadline - attempt.lease.giveUpAt)
+        let waited = sessions[session].label.waitsSince.map { reactor.now - $0 } ?? .zero
+        sessions[session].opened(relay, waited: waited.inMicroseconds * 1000)
+        metrics.backendConnected(after: reactor.now + Limits.backendConnectDeadline - attempt.lease.giveUpAt)
         waitEnded(session, .served)
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
@@ -361,7 +363,7 @@ extension Router {
 
     /// What the client sent ahead of ReadyForQuery, now that there is somebody to read it.
     private mutating func relayPipelined(_ session: Token, _ bytes: [UInt8]) {
-        switch unsafe sessions[session].frontendReceived(bytes.span.bytes) {
+        switch unsafe sessions[session].frontendReceived(bytes.span.bytes, now: reactor.nanoseconds) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
@@ -566,6 +568,7 @@ extension Router {
         cancelKeys.revoke(session: session.slot)
         if sessions[session].isAdmitted { admittedClients -= 1 }
         if sessions[session].isConsole { consoles[sessions[session].entrance, default: 0] -= 1 }
+        settleTraffic(of: session)
         _ = sessions.remove(session)
     }
 }

@@ -63,6 +63,7 @@ struct Router: ~Copyable {
     var totals = Totals()
     var metrics = Metrics()
     var http = HTTPServer()
+    var ledger = TrafficLedger()
 
     var listeners: [Token] = []
     var controlListener: Token?

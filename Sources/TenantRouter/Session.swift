@@ -24,6 +24,7 @@ struct Session {
     private(set) var frontend = Token(raw: 0)
     /// Who is at the other end, for log lines and listings. No decision depends on it.
     var label = SessionLabel()
+    private(set) var meter = Meter()
     /// The one deadline that runs for this session.
     var deadline: Token?
     /// Whether it counts towards the limit of clients: from its startup packet on.
@@ -152,10 +153,11 @@ extension Session {
         case advanceConsole
     }
 
-    mutating func frontendReceived(_ bytes: RawSpan) -> FrontendReceivedAction {
+    /// - Parameter now: nanoseconds of the reactor's clock, for what is counted.
+    mutating func frontendReceived(_ bytes: RawSpan, now: Int64) -> FrontendReceivedAction {
         switch stage {
         case .relaying(var relay):
-            let decision = relay.frontendReceived(bytes)
+            let decision = relay.frontendReceived(bytes, &meter, now: now)
             stage = .relaying(relay)
             switch decision {
             case .forward: return .forward(relay.backend)
@@ -422,14 +424,15 @@ extension Session {
         case terminate(Relay)
     }
 
-    mutating func backendReceived(_ bytes: RawSpan) -> BackendReceivedAction {
+    /// - Parameter now: nanoseconds of the reactor's clock, for what is counted.
+    mutating func backendReceived(_ bytes: RawSpan, now: Int64) -> BackendReceivedAction {
         switch stage {
         case .relaying(var relay):
-            let decision = relay.backendReceived(bytes)
+            let decision = relay.backendReceived(bytes, &meter, now: now)
             stage = .relaying(relay)
             return follow(decision, of: relay)
         case .frontendEnded(var relay):
-            let decision = relay.backendReceived(bytes)
+            let decision = relay.backendReceived(bytes, &meter, now: now)
             stage = .frontendEnded(relay)
             return follow(decision, of: relay)
         case .arriving(let arrival, .startingUp(let attempt, var startup)):
@@ -482,8 +485,14 @@ extension Session {
         }
     }
 
-    /// The relay begins.
-    mutating func opened(_ relay: Relay) { stage = .relaying(relay) }
+    /// The relay begins, so many nanoseconds after the startup packet.
+    mutating func opened(_ relay: Relay, waited: Int64 = 0) {
+        stage = .relaying(relay)
+        meter.opened(waited: waited)
+    }
+
+    /// What was counted since it was last taken.
+    mutating func takeTraffic() -> Traffic { meter.take() }
 
     enum BackendEndedAction {
         case none

@@ -42,16 +42,23 @@ extension BackendStartup {
 }
 
 extension Relay {
-    mutating func frontendReceived(_ bytes: [UInt8]) -> Decision { unsafe frontendReceived(bytes.span.bytes) }
-    mutating func backendReceived(_ bytes: [UInt8]) -> Decision { unsafe backendReceived(bytes.span.bytes) }
+    mutating func frontendReceived(_ bytes: [UInt8]) -> Decision {
+        var meter = Meter()
+        return unsafe frontendReceived(bytes.span.bytes, &meter, now: 0)
+    }
+
+    mutating func backendReceived(_ bytes: [UInt8]) -> Decision {
+        var meter = Meter()
+        return unsafe backendReceived(bytes.span.bytes, &meter, now: 0)
+    }
 }
 
 extension Session {
-    mutating func frontendReceived(_ bytes: [UInt8]) -> FrontendReceivedAction {
-        unsafe frontendReceived(bytes.span.bytes)
+    mutating func frontendReceived(_ bytes: [UInt8], now: Int64 = 0) -> FrontendReceivedAction {
+        unsafe frontendReceived(bytes.span.bytes, now: now)
     }
 
-    mutating func backendReceived(_ bytes: [UInt8]) -> BackendReceivedAction {
-        unsafe backendReceived(bytes.span.bytes)
+    mutating func backendReceived(_ bytes: [UInt8], now: Int64 = 0) -> BackendReceivedAction {
+        unsafe backendReceived(bytes.span.bytes, now: now)
     }
 }

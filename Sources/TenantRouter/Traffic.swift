@@ -1,0 +1,150 @@
+import Reactor
+
+/// What has passed between clients and instances since somebody began to count: sums that only grow. Times are in
+/// nanoseconds of the reactor's clock, which is read once per tick.
+struct Traffic: BitwiseCopyable, Sendable, Equatable {
+    /// Sessions that got a backend.
+    var sessions: UInt64 = 0
+    /// Bytes that clients sent in their sessions, and were sent; neither includes the startup.
+    var bytesFromFrontends: UInt64 = 0
+    var bytesFromBackends: UInt64 = 0
+    /// Frames in both directions.
+    var messagesFromFrontends: UInt64 = 0
+    var messagesFromBackends: UInt64 = 0
+    /// Each ReadyForQuery is the end of one.
+    var queries: UInt64 = 0
+    /// Each ReadyForQuery outside of a transaction block is the end of one.
+    var transactions: UInt64 = 0
+    /// From the first byte that a client sends after a ReadyForQuery to the next.
+    var queryTime: UInt64 = 0
+    /// From the first byte of a transaction to the ReadyForQuery that ends it, the client's pauses included.
+    var transactionTime: UInt64 = 0
+    /// From the startup packet to the session.
+    var waitTime: UInt64 = 0
+
+    static func += (left: inout Traffic, right: Traffic) {
+        left.sessions &+= right.sessions
+        left.bytesFromFrontends &+= right.bytesFromFrontends
+        left.bytesFromBackends &+= right.bytesFromBackends
+        left.messagesFromFrontends &+= right.messagesFromFrontends
+        left.messagesFromBackends &+= right.messagesFromBackends
+        left.queries &+= right.queries
+        left.transactions &+= right.transactions
+        left.queryTime &+= right.queryTime
+        left.transactionTime &+= right.transactionTime
+        left.waitTime &+= right.waitTime
+    }
+}
+
+/// Counts one session's traffic as it passes: additions, and nothing else.
+struct Meter: BitwiseCopyable, Sendable {
+    private(set) var traffic = Traffic()
+    /// When the client began to ask what has not been answered yet.
+    private var queryBegan: Int64?
+    private var transactionBegan: Int64?
+    /// A chunk ended behind the header of a ReadyForQuery: the next one begins with the status.
+    private var awaitsStatus = false
+
+    /// The client has its backend, after so many nanoseconds.
+    mutating func opened(waited: Int64) {
+        traffic.sessions &+= 1
+        traffic.waitTime &+= UInt64(clamping: waited)
+    }
+
+    mutating func frontendReceived(byteCount: Int, messages: Int, now: Int64) {
+        traffic.bytesFromFrontends &+= UInt64(truncatingIfNeeded: byteCount)
+        traffic.messagesFromFrontends &+= UInt64(truncatingIfNeeded: messages)
+        guard queryBegan == nil else { return }
+        queryBegan = now
+        if transactionBegan == nil { transactionBegan = now }
+    }
+
+    mutating func backendReceived(byteCount: Int, messages: Int) {
+        traffic.bytesFromBackends &+= UInt64(truncatingIfNeeded: byteCount)
+        traffic.messagesFromBackends &+= UInt64(truncatingIfNeeded: messages)
+    }
+
+    /// The beginning of what the backend sent, while a status is missing.
+    mutating func chunkBegan(_ bytes: RawSpan, now: Int64) {
+        guard awaitsStatus, bytes.byteCount > 0 else { return }
+        awaitsStatus = false
+        if unsafe bytes.unsafeLoad(fromByteOffset: 0, as: UInt8.self) == Self.idle { transactionEnded(now: now) }
+    }
+
+    /// The header of a ReadyForQuery has passed, and behind it stands its status, or will.
+    mutating func readyForQuery(statusAt offset: Int, in bytes: RawSpan, now: Int64) {
+        traffic.queries &+= 1
+        if let began = queryBegan { traffic.queryTime &+= UInt64(clamping: now - began) }
+        queryBegan = nil
+        guard offset < bytes.byteCount else {
+            awaitsStatus = true
+            return
+        }
+        let status = unsafe bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self)
+        if status == Self.idle { transactionEnded(now: now) }
+    }
+
+    private mutating func transactionEnded(now: Int64) {
+        traffic.transactions &+= 1
+        if let began = transactionBegan { traffic.transactionTime &+= UInt64(clamping: now - began) }
+        transactionBegan = nil
+    }
+
+    /// What was counted since it was last taken.
+    mutating func take() -> Traffic {
+        defer { traffic = Traffic() }
+        return traffic
+    }
+
+    private static let idle = UInt8(ascii: "I")
+}
+
+/// What has passed since the router started: what sessions that ended have left behind. The living ones know their own.
+struct TrafficLedger {
+    /// Everything, whoever's it was.
+    private(set) var total = Traffic()
+    /// By tenant, of the first `Limits.countedTenants` of those that exist. The others, and those that were dropped, are
+    /// in the total only.
+    private(set) var databases: [String: Traffic] = [:]
+
+    mutating func add(_ traffic: Traffic, of database: String) {
+        guard traffic != Traffic() else { return }
+        total += traffic
+        guard databases.count < Limits.countedTenants || databases[database] != nil else { return }
+        databases[database, default: Traffic()] += traffic
+    }
+
+    /// The tenant has been dropped.
+    mutating func forget(_ database: String) { databases[database] = nil }
+}
+
+// MARK: - Asking
+
+extension Router {
+    /// Everything that has passed, in sessions that have ended and in those that live.
+    var traffic: Traffic {
+        var total = ledger.total
+        sessions.forEach { _, session in total += session.meter.traffic }
+        return total
+    }
+
+    /// The same by tenant, as far as they are counted one by one.
+    var trafficByDatabase: [String: Traffic] {
+        var all = ledger
+        sessions.forEach { _, session in all.add(session.meter.traffic, of: session.label.tenant) }
+        return all.databases
+    }
+
+    /// The session ends.
+    mutating func settleTraffic(of session: Token) {
+        ledger.add(sessions[session].takeTraffic(), of: sessions[session].label.tenant)
+    }
+
+    /// The tenant is gone. What is left of its sessions does not bring it back.
+    mutating func forgetTraffic(of database: String) {
+        forEachSession { router, session in
+            if router.sessions[session].label.tenant == database { router.settleTraffic(of: session) }
+        }
+        ledger.forget(database)
+    }
+}
