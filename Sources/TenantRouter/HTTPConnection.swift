@@ -66,6 +66,18 @@ struct HTTPConnection {
         }
     }
 
+    /// The client says no more. Answers whether that is the end: what it has asked before is still answered.
+    mutating func ended() -> Bool {
+        switch stage {
+        case .reading, .ending: return true
+        case .answering(var request):
+            request.keepsAlive = false
+            stage = .answering(request)
+        case .sending: stage = .sending(keepsAlive: false)
+        }
+        return false
+    }
+
     /// The answer's bytes; nil where nobody waits for one.
     mutating func answered(_ response: HTTPResponse) -> [UInt8]? {
         guard case .answering(let request) = stage else { return nil }

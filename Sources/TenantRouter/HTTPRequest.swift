@@ -13,7 +13,7 @@ struct HTTPRequest: Equatable {
     /// Names in lower case.
     let fields: [String: String]
     /// Whether the client wants to ask more on the same connection.
-    let keepsAlive: Bool
+    var keepsAlive: Bool
 
     subscript(field: String) -> String? { fields[field] }
 

@@ -53,7 +53,7 @@ enum Limits {
     /// How long a client of theirs may take to say what it wants, from its connection or from the last answer's end.
     static let httpRequestDeadline: Duration = .seconds(10)
     static let httpIdleDeadline: Duration = .seconds(75)
-    /// How long an answer may take to be made, and to be read: a wake waits in the queue for its turn.
+    /// How long an answer may take to be made, beside what a wake waits in the queue, and to be read.
     static let httpAnswerDeadline: Duration = .seconds(60)
     /// Tenants whose traffic is counted one by one, about 100 bytes each: as many as a router is made for.
     static let countedTenants = 10_000

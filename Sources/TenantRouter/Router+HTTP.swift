@@ -84,7 +84,7 @@ extension Router {
             let action = buffer.withBytes { http.connections[connection].received($0) }
             perform(connection, action)
         case .sent: httpSent(connection)
-        case .endOfStream: httpEnded(connection)
+        case .endOfStream: if http.connections[connection].ended() { closeHTTP(connection) }
         case .failed: closeHTTP(connection)
         case .closed:
             disarmHTTP(connection)
@@ -100,7 +100,7 @@ extension Router {
         case .answer(let request):
             // It is not read while it waits for its answer.
             reactor.disarm(http.connections[connection].stream)
-            armHTTP(connection, after: Limits.httpAnswerDeadline)
+            armHTTP(connection, after: limits.queueTimeout + Limits.httpAnswerDeadline)
             answer(request, of: connection)
         case .refuse(let violation):
             reactor.disarm(http.connections[connection].stream)
@@ -134,14 +134,6 @@ extension Router {
             reactor.finish(stream)
             reactor.receive(stream)
             armHTTP(connection, after: Limits.lingerDeadline)
-        }
-    }
-
-    /// The client says no more; what it has asked is still answered.
-    private mutating func httpEnded(_ connection: Token) {
-        switch http.connections[connection].stage {
-        case .reading, .ending: closeHTTP(connection)
-        case .answering, .sending: break
         }
     }
 
