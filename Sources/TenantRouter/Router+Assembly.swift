@@ -70,7 +70,8 @@ extension Router {
             + instances * Limits.descriptorsPerInstance
         // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket
         // whose backlog is full is tried again after a pause.
-        limits.deadlines = 2 * sessions + 3 * instances + 2 * Limits.queries + Limits.httpConnections + Limits.placesKeptFree + 16
+        limits.deadlines =
+            2 * sessions + 3 * instances + 2 * Limits.queries + Limits.httpConnections + Limits.placesKeptFree + 16
         return limits
     }
 

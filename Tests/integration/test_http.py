@@ -31,10 +31,6 @@ def later(router, enough):
     return metrics(router)
 
 
-def test_off_unless_asked_for(routers):
-    assert "http://" not in routers().log
-
-
 def test_metrics_move(router, name):
     """What happens is counted: a session, what passed in it, a refusal, a tenant made, hibernated and woken."""
     before = metrics(router)
