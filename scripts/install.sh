@@ -18,7 +18,7 @@ main() {
     command -v swift >/dev/null || fail "no Swift toolchain found: install Swift 6.3 (https://www.swift.org/install/linux) and put it on the PATH"
     require_writable_build_directory
     [ ${#packages[@]} -eq 0 ] || install_packages
-    [ "$1" = run ] || { install_python_packages && unpack_node_packages; }
+    [ "$1" = run ] || { install_python_packages && unpack_node_packages && unpack_exporter; }
 }
 
 packages=()
@@ -138,8 +138,19 @@ install_python_packages() {
 
 # node-pg as Debian builds it, unpacked privately: apt would replace a Node that is not Debian's, or refuse.
 unpack_node_packages() {
-    local wanted=(node-pg node-split2 node-xtend node-readable-stream node-through2) target=.build/node
-    [ "$(cat $target/packages 2>/dev/null)" = "${wanted[*]}" ] && return
+    unpack_packages .build/node node-pg node-split2 node-xtend node-readable-stream node-through2
+}
+
+# Debian's exporter for PgBouncer, unpacked privately: installed, it would be a service of the machine's.
+unpack_exporter() {
+    unpack_packages .build/exporter prometheus-pgbouncer-exporter python3-configargparse python3-prometheus-client \
+        python3-decorator python3-psycopg2
+}
+
+# Debian packages, without what they depend on, below a directory of the repository's.
+unpack_packages() {
+    local target=$1 wanted=("${@:2}")
+    [ "$(cat "$target/packages" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "unpacking ${wanted[*]} into $target"
     rm -rf "$target"
     mkdir -p "$target/packages.d"

@@ -57,6 +57,10 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
     @inlinable
     public var count: Int { live }
 
+    /// How many elements there is memory for now.
+    @inlinable
+    public var allocatedCount: Int { allocated }
+
     /// Whether the next insertion finds no slot.
     @inlinable
     public var isFull: Bool { live == capacity }

@@ -11,6 +11,22 @@ enum ConsoleCommand: Equatable {
     case inspect(TenantName, isOn: Bool)
     /// By the number that `SHOW CLIENTS` and the log give a session.
     case killClient(UInt64)
+    /// New clients of one tenant, or of all, wait; answered when the present ones have left.
+    case pause(TenantName?)
+    case resume(TenantName?)
+    /// Ends a tenant's sessions and its instance, and pauses it.
+    case kill(TenantName)
+    /// New clients of a tenant are refused.
+    case disable(TenantName)
+    case enable(TenantName)
+    /// Backends are replaced when their sessions end.
+    case reconnect(TenantName?)
+    /// Answered when the last of those that a reconnect meant has gone.
+    case waitClose(TenantName?)
+    /// Reads the configuration file again.
+    case reload
+    /// Changes one option.
+    case set(String, to: String)
     /// Orderly, or in a hurry from the start; a second one hurries too.
     case shutdown(inAHurry: Bool)
     /// A driver's habit that changes nothing here: BEGIN, COMMIT, SET client_encoding.
@@ -25,6 +41,15 @@ enum ConsoleCommand: Equatable {
         case .wake: "WAKE"
         case .inspect: "INSPECT"
         case .killClient: "KILL_CLIENT"
+        case .pause: "PAUSE"
+        case .resume: "RESUME"
+        case .kill: "KILL"
+        case .disable: "DISABLE"
+        case .enable: "ENABLE"
+        case .reconnect: "RECONNECT"
+        case .waitClose: "WAIT_CLOSE"
+        case .reload: "RELOAD"
+        case .set: "SET"
         case .shutdown: "SHUTDOWN"
         case .formality(let tag): tag
         }
@@ -34,7 +59,9 @@ enum ConsoleCommand: Equatable {
     var columns: [Column]? {
         switch self {
         case .show(let topic): topic.columns
-        case .drop, .hibernate, .wake, .inspect, .killClient, .shutdown, .formality: nil
+        case .drop, .hibernate, .wake, .inspect, .killClient, .pause, .resume, .kill, .disable, .enable, .reconnect,
+            .waitClose, .reload, .set, .shutdown, .formality:
+            nil
         }
     }
 }
@@ -52,7 +79,9 @@ enum ConsoleAccess {
         case .looking:
             switch command {
             case .show, .formality: true
-            case .drop, .hibernate, .wake, .inspect, .killClient, .shutdown: false
+            case .drop, .hibernate, .wake, .inspect, .killClient, .pause, .resume, .kill, .disable, .enable, .reconnect,
+                .waitClose, .reload, .set, .shutdown:
+                false
             }
         }
     }
@@ -83,6 +112,14 @@ extension ConsoleCommand {
         case "wake": self = .wake(try Self.tenant(rest, of: "WAKE"))
         case "inspect": self = try Self.inspection(rest)
         case "kill_client": self = .killClient(try Self.number(rest))
+        case "pause": self = .pause(try Self.tenantOrAll(rest, of: "PAUSE"))
+        case "resume": self = .resume(try Self.tenantOrAll(rest, of: "RESUME"))
+        case "kill": self = .kill(try Self.tenant(rest, of: "KILL"))
+        case "disable": self = .disable(try Self.tenant(rest, of: "DISABLE"))
+        case "enable": self = .enable(try Self.tenant(rest, of: "ENABLE"))
+        case "reconnect": self = .reconnect(try Self.tenantOrAll(rest, of: "RECONNECT"))
+        case "wait_close": self = .waitClose(try Self.tenantOrAll(rest, of: "WAIT_CLOSE"))
+        case "reload": self = try Self.reload(rest)
         case "shutdown": self = .shutdown(inAHurry: try Self.isHurried(rest))
         case "set": self = try Self.setting(rest)
         case "begin", "start", "commit", "end", "rollback", "discard": self = .formality(tag: verb.uppercased())
@@ -106,6 +143,17 @@ extension ConsoleCommand {
             message.severity = .error
             throw message
         }
+    }
+
+    private static func tenantOrAll(_ words: [ConsoleWord], of verb: String) throws(ErrorMessage) -> TenantName? {
+        words.isEmpty ? nil : try tenant(words, of: verb)
+    }
+
+    private static func reload(_ words: [ConsoleWord]) throws(ErrorMessage) -> ConsoleCommand {
+        guard words.isEmpty else {
+            throw .syntax("RELOAD takes nothing", hint: "It reads the configuration file again.")
+        }
+        return .reload
     }
 
     private static func inspection(_ words: [ConsoleWord]) throws(ErrorMessage) -> ConsoleCommand {
@@ -132,17 +180,17 @@ extension ConsoleCommand {
         }
     }
 
-    /// What drivers set at the beginning of every session is taken and changes nothing.
+    /// `name = value` or `name TO value`. What drivers set at the beginning of every session is taken and changes
+    /// nothing.
     private static func setting(_ words: [ConsoleWord]) throws(ErrorMessage) -> ConsoleCommand {
         let named = words.first?.keyword == "session" ? words.dropFirst() : words[...]
-        guard let name = named.first?.keyword, clientSettings.contains(name) else {
-            throw ErrorMessage(
-                severity: .error, .featureNotSupported, "options cannot be changed by SQL",
-                hint:
-                    "Start routerd with other flags, or change its configuration file and send it SIGHUP; SHOW CONFIG "
-                    + "has the present values.")
+        guard let name = named.first?.keyword else { throw .settingSyntax }
+        if clientSettings.contains(name) { return .formality(tag: "SET") }
+        let rest = Array(named.dropFirst())
+        guard rest.count == 2, rest[0].text == "=" || rest[0].keyword == "to", rest[1].isName else {
+            throw .settingSyntax
         }
-        return .formality(tag: "SET")
+        return .set(name, to: rest[1].text)
     }
 
     private static let clientSettings: Set<String> = [
@@ -153,15 +201,7 @@ extension ConsoleCommand {
 
     /// What is a command elsewhere, and why it is none here.
     private static let reasons: [String: String] = [
-        "pause": "routerd has no PAUSE: HIBERNATE name stops one instance until somebody connects",
-        "resume": "routerd has no RESUME, as nothing is ever paused: WAKE name starts an instance",
         "suspend": "routerd has no SUSPEND: SHUTDOWN stops it, and nothing is lost",
-        "reconnect": "routerd has no RECONNECT: each session has a backend of its own, made when it begins",
-        "disable": "routerd has no DISABLE: --no-auto-provision keeps new databases from being made",
-        "enable": "routerd has no ENABLE, as no database is ever disabled",
-        "kill": "routerd has no KILL: HIBERNATE name stops an instance, KILL_CLIENT id ends one session",
-        "reload": "routerd has no RELOAD: options are flags and variables, read when it starts",
-        "wait_close": "routerd has no WAIT_CLOSE: SHOW INSTANCES tells who is still connected",
         "create": "a database is created by connecting to it",
         "alter": "the console is no database: connect to the tenant to change it",
         "select": "the console is no database: it knows SHOW and a few commands, and no SELECT",
@@ -179,99 +219,10 @@ extension ErrorMessage {
         .syntax("the console has no command \"\(word)\"", hint: ConsoleTopic.whatThereIs)
     }
 
+    fileprivate static let settingSyntax = syntax(
+        "SET takes a name and a value", hint: "Write SET name = value; SHOW CONFIG has the names.")
+
     static func syntax(_ message: String, hint: String) -> ErrorMessage {
         ErrorMessage(severity: .error, .syntaxError, message, hint: hint)
-    }
-}
-
-// MARK: - Words
-
-/// A word of a command, as it was written.
-struct ConsoleWord: Equatable {
-    enum Kind { case plain, quoted, symbol }
-
-    let kind: Kind
-    let text: String
-
-    /// In lower case, where it may be a keyword.
-    var keyword: String? { kind == .plain ? text.lowercased() : nil }
-    var isName: Bool { kind != .symbol }
-}
-
-/// Splits a query into statements of words. Names may be quoted as identifiers or as literals; comments are skipped.
-struct ConsoleLexer {
-    private var rest: Substring.UnicodeScalarView
-
-    static func statements(of text: String) throws(ErrorMessage) -> [[ConsoleWord]] {
-        var lexer = ConsoleLexer(rest: text[...].unicodeScalars)
-        var statements: [[ConsoleWord]] = [[]]
-        while let word = try lexer.next() {
-            if word == ConsoleWord(kind: .symbol, text: ";") {
-                statements.append([])
-            } else {
-                statements[statements.count - 1].append(word)
-            }
-        }
-        return statements
-    }
-
-    private mutating func next() throws(ErrorMessage) -> ConsoleWord? {
-        try skipSpace()
-        guard let first = rest.first else { return nil }
-        if first == "\"" || first == "'" { return ConsoleWord(kind: .quoted, text: try quoted(by: first)) }
-        guard Self.isPlain(first) else {
-            rest.removeFirst()
-            return ConsoleWord(kind: .symbol, text: String(first))
-        }
-        let word = rest.prefix(while: Self.isPlain)
-        rest = rest[word.endIndex...]
-        return ConsoleWord(kind: .plain, text: String(Substring(word)))
-    }
-
-    private mutating func skipSpace() throws(ErrorMessage) {
-        while let first = rest.first {
-            if first.properties.isWhitespace || first == "\0" {
-                rest.removeFirst()
-            } else if rest.starts(with: "--".unicodeScalars) {
-                rest = rest.drop { $0 != "\n" }
-            } else if rest.starts(with: "/*".unicodeScalars) {
-                try skipComment()
-            } else {
-                return
-            }
-        }
-    }
-
-    private mutating func skipComment() throws(ErrorMessage) {
-        rest = rest.dropFirst(2)
-        while !rest.starts(with: "*/".unicodeScalars) {
-            guard !rest.isEmpty else { throw .syntax("a comment has no end", hint: "It ends with */.") }
-            rest.removeFirst()
-        }
-        rest = rest.dropFirst(2)
-    }
-
-    /// A quote inside is written twice.
-    private mutating func quoted(by quote: Unicode.Scalar) throws(ErrorMessage) -> String {
-        rest.removeFirst()
-        var text = String.UnicodeScalarView()
-        while let scalar = rest.popFirst() {
-            if scalar != quote {
-                text.append(scalar)
-            } else if rest.first == quote {
-                rest.removeFirst()
-                text.append(quote)
-            } else {
-                return String(text)
-            }
-        }
-        throw .syntax("a quoted name has no end", hint: "It ends with \(quote); one inside is written twice.")
-    }
-
-    private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar {
-        case "a"..."z", "A"..."Z", "0"..."9", "_", "-", ".", "$", "%": true
-        default: !scalar.isASCII && !scalar.properties.isWhitespace
-        }
     }
 }

@@ -57,6 +57,8 @@ enum Limits {
     static let httpAnswerDeadline: Duration = .seconds(60)
     /// Tenants whose traffic is counted one by one, about 100 bytes each: as many as a router is made for.
     static let countedTenants = 10_000
+    /// What averages are taken over: PgBouncer's `stats_period`.
+    static let averagePeriod: Duration = .seconds(60)
     /// Instances beyond `maxInstances` that a reload may add: places in tables, which cost nothing until they are used.
     static let instancesOfAReload = 1_000
     /// Statements of the library's users that run at once; more wait for their turn: a connection each.

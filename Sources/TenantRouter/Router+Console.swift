@@ -132,21 +132,93 @@ extension Router {
                 router.answerConsole(session, result.done(orElse: .notRunning(tenant)))
             }
         case .wake(let tenant):
-            note("wake", tenant, by: session)
-            wake(tenant) { router, result in router.answerConsole(session, result.map { .done }) }
-        case .inspect(let tenant, let isOn):
-            note(isOn ? "inspect on" : "inspect off", tenant, by: session)
-            inspect(tenant, isOn: isOn)
+            ifExists(tenant, for: session, "wake") { router in
+                router.wake(tenant) { $0.answerConsole(session, $1.map { .done }) }
+            }
+        case .inspect(let tenant, isOn: true):
+            ifExists(tenant, for: session, "inspect on") { router in
+                router.inspect(tenant, isOn: true)
+                router.answerConsole(session, .success(.done))
+            }
+        case .inspect(let tenant, isOn: false):
+            // Of one that has been dropped too.
+            note("inspect off", tenant, by: session)
+            inspect(tenant, isOn: false)
             answerConsole(session, .success(.done))
         case .killClient(let number):
             note("kill client \(number)", by: session)
             answerConsole(session, killClient(number))
+        case .pause, .resume, .kill, .disable, .enable, .reconnect, .waitClose, .reload, .set:
+            performAsBouncer(command, for: session)
         case .shutdown(let inAHurry):
             note(inAHurry ? "shutdown in a hurry" : "shutdown", by: session)
             answerConsole(session, .success(.done))
             stop()
             if inAHurry, case .stopping = lifetime { stop() }
         }
+    }
+
+    /// What PgBouncer's console knows too.
+    private mutating func performAsBouncer(_ command: ConsoleCommand, for session: Token) {
+        let answer: Answer<Void> = { $0.answerConsole(session, $1.map { .done }) }
+        switch command {
+        case .pause(nil):
+            note("pause", by: session)
+            pause(nil, answer)
+        case .pause(let tenant?): ifExists(tenant, for: session, "pause") { $0.pause(tenant, answer) }
+        case .resume(let tenant):
+            note("resume", tenant, by: session)
+            answer(&self, resume(tenant) ? .success(()) : .failure(.notPaused(tenant)))
+        case .kill(let tenant): ifExists(tenant, for: session, "kill") { $0.kill(tenant, answer) }
+        case .disable(let tenant):
+            ifExists(tenant, for: session, "disable") { router in
+                router.pauses.disabled.insert(tenant)
+                answer(&router, .success(()))
+            }
+        case .enable(let tenant):
+            ifExists(tenant, for: session, "enable") { router in
+                router.pauses.disabled.remove(tenant)
+                answer(&router, .success(()))
+            }
+        case .reconnect(let tenant):
+            ifExists(tenant, for: session, "reconnect") { router in
+                router.reconnect(tenant)
+                answer(&router, .success(()))
+            }
+        case .waitClose(let tenant): ifExists(tenant, for: session, "wait close") { $0.waitClosed(tenant, answer) }
+        case .reload:
+            note("reload", by: session)
+            askForReload(for: session)
+        case .set(let name, let value):
+            note("set \(name)", by: session)
+            answer(&self, Result { () throws(ErrorMessage) in try set(name, to: value) })
+        case .show, .drop, .hibernate, .wake, .inspect, .killClient, .shutdown, .formality:
+            preconditionFailure("\(command.tag) is none of these")
+        }
+    }
+
+    /// Does it to a tenant that there is, running or not; to all where none is named.
+    private mutating func ifExists(
+        _ tenant: TenantName?, for session: Token, _ what: String, _ body: @escaping (inout Router) -> Void
+    ) {
+        note(what, tenant, by: session)
+        guard let tenant else { return body(&self) }
+        listTenants(.names) { router, tenants in
+            guard tenants.contains(where: { $0.dbName == tenant.string }) else {
+                return router.answerConsole(session, .failure(.noSuchTenant(tenant)))
+            }
+            body(&router)
+        }
+    }
+
+    /// Whoever reads the configuration reads it again; where nobody does there is nothing to be done.
+    private mutating func askForReload(for session: Token) {
+        if let reloader { reloader(session) } else { reloaded(for: session, failure: nil) }
+    }
+
+    /// Somebody has, or says why not.
+    mutating func reloaded(for session: Token, failure: String?) {
+        answerConsole(session, failure.map { .failure(.notReloaded($0)) } ?? .success(.done))
     }
 
     /// What the console changes is worth a line in the log, with whoever wanted it.
@@ -199,6 +271,10 @@ extension ErrorMessage {
         ErrorMessage(
             severity: .error, .invalidCatalogName, "database \"\(tenant)\" does not exist",
             hint: "SHOW TENANTS lists those that do; a name is taken as it is written.")
+    }
+
+    fileprivate static func notReloaded(_ reason: String) -> ErrorMessage {
+        ErrorMessage(severity: .error, .configFileError, "the configuration stays as it is: \(reason)")
     }
 
     fileprivate static func notRunning(_ tenant: TenantName) -> ErrorMessage {

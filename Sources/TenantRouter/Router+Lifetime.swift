@@ -69,6 +69,7 @@ extension Router {
             log.info("stopping", metadata: ["sessions": "\(sessions.count)", "instances": "\(instances.count)"])
             for listener in listeners { reactor.close(listener) }
             poolActions += pool.shutDown(now: reactor.now)
+            endPauses()
         case .stopping:
             lifetime = .hurrying
             log.info("stopping in a hurry")
@@ -105,6 +106,8 @@ extension Router {
         forgetStartFailures()
         if reactor.now - operations.sweptAt >= Limits.sweepInterval { sweep() }
         forgetUnannounced()
+        keepAverages()
+        keepPauses()
         let logs = instances.values.compactMap { $0.running?.cluster.log }
         guard !logs.isEmpty, !isTrimmingLogs else { return }
         isTrimmingLogs = true

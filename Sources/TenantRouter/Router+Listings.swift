@@ -17,15 +17,20 @@ extension Router {
         case .servers: eachSession { serverRow($0) }
         case .queue: queueRows
         case .pools: poolRows
-        case .databases: statistics.pool.instances.map { databaseRow($0) }
+        case .databases: databaseRows
         case .users: users.map { [.text($0), .text("session")] }
         case .lists: lists.map { [.text($0), .int8(Int64($1))] }
         case .config: configRows
         case .state:
             [
-                [.text("state"), .text(lifetime.word)], [.text("paused"), .text("no")],
+                [.text("state"), .text(lifetime.word)], [.text("paused"), .text(pauses.coversAll ? "yes" : "no")],
                 [.text("suspended"), .text("no")],
             ]
+        case .stats: statsRows
+        case .statsTotals: statsTotalsRows
+        case .statsAverages: statsAveragesRows
+        case .totals: totalsRows
+        case .mem: memoryRows
         }
     }
 
@@ -35,7 +40,16 @@ extension Router {
             [.text("HIBERNATE name"), .text("stops an instance until somebody connects")],
             [.text("WAKE name"), .text("starts an instance")],
             [.text("INSPECT name ON | OFF"), .text("prints the messages of a tenant's sessions to the log")],
+            [.text("PAUSE [name]"), .text("lets new clients wait; done when the present ones have left")],
+            [.text("RESUME [name]"), .text("ends a pause")],
+            [.text("DISABLE name"), .text("refuses new clients")],
+            [.text("ENABLE name"), .text("lets them in again")],
+            [.text("RECONNECT [name]"), .text("replaces backends when their sessions end")],
+            [.text("WAIT_CLOSE [name]"), .text("waits until those backends have gone")],
+            [.text("KILL name"), .text("ends a tenant's sessions and its instance at once, and pauses it")],
             [.text("KILL_CLIENT id"), .text("ends one session; SHOW CLIENTS has the numbers")],
+            [.text("RELOAD"), .text("reads the configuration file again")],
+            [.text("SET name = value"), .text("changes an option until the next RELOAD or start")],
             [.text("SHUTDOWN [HURRY]"), .text("stops the router; a second one hurries")],
         ]
 }
@@ -63,11 +77,23 @@ extension Router {
         }
     }
 
+    /// Tenants that are not cold, and those that clients are kept away from.
+    private var databaseRows: [[ResultValue]] {
+        var databases = statistics.pool.instances
+        let kept = pauses.named.subtracting(pool.snapshot.map(\.tenant))
+        databases += kept.map { DatabaseStatus(dbName: $0.string, state: TenantState.cold.rawValue) }
+        return databases.sorted { $0.dbName < $1.dbName }.map { databaseRow($0) }
+    }
+
     private func databaseRow(_ database: DatabaseStatus) -> [ResultValue] {
-        [
-            .text(database.dbName), .null, .int8(Int64(port)), .text(database.dbName),
-            .int8(Int64(limits.maxConnections)), .text("session"), .int8(Int64(limits.maxConnections)),
-            .int8(Int64(database.sessions)), .int8(0), .int8(0),
+        let name = database.dbName
+        let tenant = try? TenantName(name)
+        let isPaused = tenant.map { pauses.holds($0) } ?? false
+        let isDisabled = tenant.map { pauses.disabled.contains($0) } ?? false
+        return [
+            .text(name), .null, .int8(Int64(port)), .text(name), .null, .int8(Int64(limits.maxConnections)), .int8(0),
+            .int8(0), .text("session"), .int8(Int64(limits.maxConnections)), .int8(Int64(database.sessions)),
+            .int8(isPaused ? 1 : 0), .int8(isDisabled ? 1 : 0),
         ]
     }
 
@@ -120,31 +146,47 @@ extension Router {
 
     private func clientRow(_ session: Token) -> [ResultValue]? {
         let (label, state) = (sessions[session].label, ClientState(sessions[session].stage))
-        let peer = reactor.peer(of: sessions[session].frontend)
+        let (peer, number) = (reactor.peer(of: sessions[session].frontend), sessions[session].number)
         let (wait, waitMicroseconds) = waited(session)
         return [
             .text("C"), .text(label.user), .text(label.tenant), .text(state.rawValue),
             .text(peer.map { $0.port == nil ? "unix" : $0.host } ?? ""), (peer?.port).map { .int8(Int64($0)) } ?? .null,
-            .timestamptz(wallTime(of: label.connectedAt)), wait, waitMicroseconds,
-            cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null, .text(label.application),
-            .int8(Int64(sessions[session].number)),
+            .null, peer?.port == nil ? .null : .int8(Int64(port)), .timestamptz(wallTime(of: label.connectedAt)),
+            requestTime(session), wait, waitMicroseconds, .int8(0), .text("C\(number)"),
+            .text(backendState(session) == nil ? "" : "S\(number)"), backendProcess(session), .text(""),
+            .text(label.application), .int8(Int64(number)),
         ]
     }
 
     private func serverRow(_ session: Token) -> [ResultValue]? {
-        let label = sessions[session].label
-        let state: String
-        switch sessions[session].stage {
-        case .arriving(_, .connecting), .arriving(_, .startingUp): state = "login"
-        case .relaying, .frontendEnded: state = "active"
-        case .abandoning: state = "closing"
-        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: return nil
-        }
+        guard let state = backendState(session) else { return nil }
+        let (label, number) = (sessions[session].label, sessions[session].number)
         return [
-            .text("S"), .text(label.user), .text(label.tenant), .text(state), .text("unix"),
-            cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null,
-            .int8(Int64(sessions[session].number)),
+            .text("S"), .text(label.user), .text(label.tenant), .text(state), .text("unix"), .null, .null, .null,
+            .timestamptz(wallTime(of: label.connectedAt)), requestTime(session), .int8(0), .int8(0),
+            .int8(isToReconnect(session) ? 1 : 0), .text("S\(number)"), .text("C\(number)"), backendProcess(session),
+            .text(""), .text(label.application), .int8(Int64(number)),
         ]
+    }
+
+    /// Where its backend stands; nil where it has none.
+    private func backendState(_ session: Token) -> String? {
+        switch sessions[session].stage {
+        case .arriving(_, .connecting), .arriving(_, .startingUp): "login"
+        case .relaying, .frontendEnded: "active"
+        case .abandoning: "closing"
+        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: nil
+        }
+    }
+
+    private func backendProcess(_ session: Token) -> ResultValue {
+        cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null
+    }
+
+    /// When the client last asked something; before it did, when it connected.
+    private func requestTime(_ session: Token) -> ResultValue {
+        let asked = sessions[session].meter.askedAt.map { Duration.nanoseconds($0) }
+        return .timestamptz(wallTime(of: asked ?? sessions[session].label.connectedAt))
     }
 
     /// How long a client has waited that waits, in whole seconds and the microseconds beside them.
@@ -170,10 +212,17 @@ extension Router {
             let (wait, waitMicroseconds) = waited(session)
             return [
                 .int8(positions[tenant] ?? 0), .text(tenant.string), .text(sessions[session].label.user), wait,
-                waitMicroseconds, pool.limit(holding: tenant).map { .text($0.word) } ?? .null,
+                waitMicroseconds, waitsFor(tenant),
                 .int8(Int64(sessions[session].number)),
             ]
         }
+    }
+}
+
+extension Router {
+    private func waitsFor(_ tenant: TenantName) -> ResultValue {
+        if pauses.holds(tenant) { return .text("the end of the pause (RESUME)") }
+        return pool.limit(holding: tenant).map { .text($0.word) } ?? .null
     }
 }
 
@@ -221,9 +270,9 @@ extension Router {
         }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
             [
-                .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(sums.active),
-                .int8(0), .int8(sums.login), .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000),
-                .text("session"),
+                .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(0), .int8(0),
+                .int8(sums.active), .int8(0), .int8(0), .int8(0), .int8(0), .int8(0), .int8(sums.login),
+                .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000), .text("session"),
             ]
         }
     }
@@ -238,7 +287,9 @@ extension Router {
             ("databases", pool.snapshot.count), ("users", users.count), ("pools", poolRows.count),
             ("free_clients", max(0, maxClients - admittedClients)), ("used_clients", sessions.count),
             ("login_clients", states.filter { $0 == .login }.count), ("free_servers", 0),
-            ("used_servers", eachSession { serverRow($0) }.count),
+            ("used_servers", eachSession { backendState($0) }.count),
+            // No names are resolved: every instance runs on this machine.
+            ("dns_names", 0), ("dns_zones", 0), ("dns_queries", 0), ("dns_pending", 0),
         ]
     }
 }

@@ -71,19 +71,20 @@ extension Router {
         let waiter = WaiterID(operations.lastWaiter)
         operations.lastWaiter -= 1
         operations.askers[waiter] = Asker(tenant: tenant, patience: patience, answer: answer)
-        poolActions += pool.leaseRequested(waiter, for: tenant, patience: patience, now: reactor.now)
+        requestLease(waiter, for: tenant, patience: patience)
         return waiter
     }
 
     /// Whoever asked for the lease does not want it any more, and is not answered.
     mutating func withdraw(_ waiter: WaiterID) {
         operations.askers[waiter] = nil
-        poolActions += pool.waiterLeft(waiter, now: reactor.now)
+        withdrawLease(waiter)
     }
 
     /// Whoever held it has gone, and so has the backend.
     mutating func returnLease(of instance: InstanceID) {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
+        considerPauses()
     }
 }
 
@@ -128,6 +129,7 @@ extension Router {
         case .success(true):
             log.info("database dropped", metadata: ["tenant": "\(tenant)"])
             forgetTraffic(of: tenant.string)
+            pauses.disabled.remove(tenant)
             sweep()
         case .success(false): break
         case .failure(let error):

@@ -130,7 +130,7 @@ extension Router {
         case .none: break
         case .close: close(session)
         case .leaveQueue:
-            poolActions += pool.waiterLeft(waiter(session), now: reactor.now)
+            withdrawLease(waiter(session))
             close(session)
         case .returnLease(let instance):
             returnLease(of: instance)
@@ -182,6 +182,7 @@ extension Router {
         } catch {
             return reject(session, error)
         }
+        guard !pauses.disabled.contains(name) else { return reject(session, .disabled(name)) }
         sessions[session].label.tenant = name.string
         sessions[session].label.waitsSince = reactor.now
         let arrival = Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined)
@@ -189,7 +190,7 @@ extension Router {
         considerInspection(session, arrival)
         arm(session, after: Limits.waitNoticeDelay)
         admittedClients += 1
-        poolActions += pool.leaseRequested(waiter(session), for: name, now: reactor.now)
+        requestLease(waiter(session), for: name)
     }
 
     /// Of a client that has not said what it wants, for the line about its end: then the kernel does not know any more.
@@ -228,6 +229,13 @@ extension Router {
         guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
         let failure = startFailures[arrival.tenant]
         reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
+    }
+
+    /// Whoever waits gets another answer than the pool's.
+    mutating func refused(_ waiter: WaiterID, because error: ErrorMessage) {
+        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .failure(error)) }
+        guard let session = queued(waiter) else { return }
+        reject(session, error)
     }
 
     /// Connects a backend under a lease that is held already.
@@ -414,7 +422,7 @@ extension Router {
             if let backend { reactor.close(backend) }
             returnLease(of: id)
             disarmDeadline(session)
-            poolActions += pool.leaseRequested(waiter(session), for: tenant, now: reactor.now)
+            requestLease(waiter(session), for: tenant)
         case .reject(closing: let backend):
             if let backend { reactor.close(backend) }
             returnLease(of: id)

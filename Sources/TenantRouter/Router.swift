@@ -64,6 +64,10 @@ struct Router: ~Copyable {
     var metrics = Metrics()
     var http = HTTPServer()
     var ledger = TrafficLedger()
+    var averages = Averages()
+    var pauses = Pauses()
+    /// Reads the configuration again for a client of the console; `reloaded` is its answer.
+    var reloader: (@Sendable (Token) -> Void)?
 
     var listeners: [Token] = []
     var controlListener: Token?

@@ -47,6 +47,21 @@ extension MultiTenantRouter {
         }
     }
 
+    /// Has somebody read the configuration again when the console's `RELOAD` asks for it; without, that does nothing.
+    ///
+    /// - Parameter read: reads and takes over what it finds (``reload(_:)``); answers why nothing could be taken over,
+    ///   or nil. It may be called again before it has answered.
+    public func onReload(_ read: @escaping @Sendable () async -> String?) {
+        tell { router in
+            router.reloader = { session in
+                Task {
+                    let failure = await read()
+                    self.tell { $0.reloaded(for: session, failure: failure) }
+                }
+            }
+        }
+    }
+
     /// PostgreSQL is asked on a thread that may wait.
     private func check(_ sizes: ClusterSizes) async throws(RouterError) {
         let store = store

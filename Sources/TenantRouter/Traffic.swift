@@ -22,6 +22,20 @@ struct Traffic: BitwiseCopyable, Sendable, Equatable {
     /// From the startup packet to the session.
     var waitTime: UInt64 = 0
 
+    /// What has come since, of the same sums.
+    static func - (later: Traffic, earlier: Traffic) -> Traffic {
+        Traffic(
+            sessions: later.sessions &- earlier.sessions,
+            bytesFromFrontends: later.bytesFromFrontends &- earlier.bytesFromFrontends,
+            bytesFromBackends: later.bytesFromBackends &- earlier.bytesFromBackends,
+            messagesFromFrontends: later.messagesFromFrontends &- earlier.messagesFromFrontends,
+            messagesFromBackends: later.messagesFromBackends &- earlier.messagesFromBackends,
+            queries: later.queries &- earlier.queries, transactions: later.transactions &- earlier.transactions,
+            queryTime: later.queryTime &- earlier.queryTime,
+            transactionTime: later.transactionTime &- earlier.transactionTime,
+            waitTime: later.waitTime &- earlier.waitTime)
+    }
+
     static func += (left: inout Traffic, right: Traffic) {
         left.sessions &+= right.sessions
         left.bytesFromFrontends &+= right.bytesFromFrontends
@@ -39,8 +53,10 @@ struct Traffic: BitwiseCopyable, Sendable, Equatable {
 /// Counts one session's traffic as it passes: additions, and nothing else.
 struct Meter: BitwiseCopyable, Sendable {
     private(set) var traffic = Traffic()
-    /// When the client began to ask what has not been answered yet.
-    private var queryBegan: Int64?
+    /// When the client last began to ask something.
+    private(set) var askedAt: Int64?
+    /// Whether that is still to be answered.
+    private var isAsking = false
     private var transactionBegan: Int64?
     /// A chunk ended behind the header of a ReadyForQuery: the next one begins with the status.
     private var awaitsStatus = false
@@ -54,8 +70,8 @@ struct Meter: BitwiseCopyable, Sendable {
     mutating func frontendReceived(byteCount: Int, messages: Int, now: Int64) {
         traffic.bytesFromFrontends &+= UInt64(truncatingIfNeeded: byteCount)
         traffic.messagesFromFrontends &+= UInt64(truncatingIfNeeded: messages)
-        guard queryBegan == nil else { return }
-        queryBegan = now
+        guard !isAsking else { return }
+        (askedAt, isAsking) = (now, true)
         if transactionBegan == nil { transactionBegan = now }
     }
 
@@ -74,8 +90,8 @@ struct Meter: BitwiseCopyable, Sendable {
     /// The header of a ReadyForQuery has passed, and behind it stands its status, or will.
     mutating func readyForQuery(statusAt offset: Int, in bytes: RawSpan, now: Int64) {
         traffic.queries &+= 1
-        if let began = queryBegan { traffic.queryTime &+= UInt64(clamping: now - began) }
-        queryBegan = nil
+        if isAsking, let began = askedAt { traffic.queryTime &+= UInt64(clamping: now - began) }
+        isAsking = false
         guard offset < bytes.byteCount else {
             awaitsStatus = true
             return

@@ -80,6 +80,8 @@ extension SQLState {
     public static let adminShutdown = SQLState(literal: "57P01")
     /// `57P03` cannot_connect_now
     public static let cannotConnectNow = SQLState(literal: "57P03")
+    /// `F0000` config_file_error
+    public static let configFileError = SQLState(literal: "F0000")
     /// `XX000` internal_error
     public static let internalError = SQLState(literal: "XX000")
 }

@@ -55,16 +55,8 @@ struct Span: ExpressibleByArgument, CustomStringConvertible {
     }
 
     init?(argument: String) {
-        let digits = argument.prefix { $0.isASCII && $0.isNumber }
-        // A year of milliseconds fits many times over; what does not fit ten digits is a slip of the finger.
-        guard !digits.isEmpty, digits.count <= 10, let count = Int(digits) else { return nil }
-        switch argument.dropFirst(digits.count) {
-        case "ms": duration = .milliseconds(count)
-        case "s", "": duration = .seconds(count)
-        case "m", "min": duration = .seconds(count * 60)
-        case "h": duration = .seconds(count * 3600)
-        default: return nil
-        }
+        guard let duration = Duration(asWritten: argument) else { return nil }
+        self.duration = duration
     }
 }
 

@@ -4,7 +4,7 @@ import Logging
 import Synchronization
 import TenantRouter
 
-/// What SIGHUP does where there is a configuration file: the file is read again, under the flags and variables that the
+/// What SIGHUP and the console's RELOAD do where there is a configuration file: the file is read again, under the flags and variables that the
 /// program was started with, and what can change at run time does.
 final class Reload: Sendable {
     static let signal = SIGHUP
@@ -12,6 +12,8 @@ final class Reload: Sendable {
     private let options: ServeOptions
     /// What the running router was told last.
     private let told: Mutex<ToldOptions>
+    /// The reload that was begun last; the next one waits for it.
+    private let last = Mutex<Task<String?, Never>?>(nil)
 
     init(options: ServeOptions, told: ToldOptions) {
         self.options = options
@@ -27,27 +29,41 @@ final class Reload: Sendable {
             while true {
                 var number: CInt = 0
                 guard unsafe sigwait(&set, &number) == 0 else { continue }
-                let isDone = DispatchSemaphore(value: 0)
-                Task {
-                    await self.reload(router)
-                    isDone.signal()
-                }
-                // One after the other.
-                isDone.wait()
+                _ = self.begin(router)
             }
         }
     }
 
-    private func reload(_ router: MultiTenantRouter) async {
+    /// From now on.
+    func onRequest(of router: MultiTenantRouter) {
+        router.onReload { await self.begin(router).value }
+    }
+
+    /// One after the other. Its value says why nothing could be taken over, if so.
+    private func begin(_ router: MultiTenantRouter) -> Task<String?, Never> {
+        last.withLock { last in
+            let before = last
+            let task = Task {
+                _ = await before?.value
+                return await self.reload(router)
+            }
+            last = task
+            return task
+        }
+    }
+
+    private func reload(_ router: MultiTenantRouter) async -> String? {
         let before = told.withLock(\.self)
         let log = before.router.logger
         do {
             let after = try options.told()
-            guard let outcome = try await router.reload(after.router) else { return }
+            guard let outcome = try await router.reload(after.router) else { return nil }
             told.withLock { $0 = after }
             report(outcome.changes + Self.ownChanges(from: before, to: after), after)
+            return nil
         } catch {
             log.error("the configuration stays as it is: \(error)")
+            return "\(error)"
         }
     }
 

@@ -27,6 +27,7 @@ struct Serve: ParsableCommand {
         try server.run { router in
             Self.announce(router, format: told.logFormat)
             reload?.onHangup(of: router)
+            reload?.onRequest(of: router)
         }
     }
 

@@ -20,8 +20,13 @@ from console import control, private, token
 from router import IS_ROOT, Router, command, looked_after, postgres_program, temporary_directory
 
 TOPICS = ["HELP", "VERSION", "ROUTER", "TENANTS", "INSTANCES", "CLIENTS", "SERVERS", "QUEUE", "POOLS", "DATABASES",
-          "USERS", "LISTS", "CONFIG", "STATE"]
-CHANGES = ["DROP nobody", "HIBERNATE nobody", "WAKE nobody", "INSPECT nobody ON", "KILL_CLIENT 999999", "SHUTDOWN"]
+          "USERS", "LISTS", "CONFIG", "STATE", "STATS", "STATS_TOTALS", "STATS_AVERAGES", "TOTALS", "MEM"]
+# Every command that changes something, and what it answers to whoever may.
+CHANGES = {
+    "DROP nobody": "3D000", "HIBERNATE nobody": "55000", "WAKE nobody": "3D000", "INSPECT nobody ON": "3D000",
+    "KILL_CLIENT 999999": "42704", "PAUSE nobody": "3D000", "RESUME nobody": "55000", "DISABLE nobody": "3D000",
+    "ENABLE nobody": "3D000", "KILL nobody": "3D000", "RECONNECT nobody": "3D000", "WAIT_CLOSE nobody": "3D000",
+    "SET port = 1": "0A000", "RELOAD": None, "SHUTDOWN": None}
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +126,7 @@ def test_what_is_no_command(router):
         with pytest.raises(psycopg.errors.SyntaxError) as error:
             connection.execute("SHWO TENANTS")
         assert "SHOW HELP | VERSION" in error.value.diag.message_hint
-        for command in ["PAUSE", "SHOW MEM", "SHOW STATS", "SELECT 1", "RELOAD", "SET max_clients = 3"]:
+        for command in ["SUSPEND", "SHOW FDS", "SELECT 1", "CREATE DATABASE x"]:
             with pytest.raises(psycopg.errors.FeatureNotSupported):
                 connection.execute(command)
         assert connection.execute("SHOW VERSION").fetchone()
@@ -139,6 +144,21 @@ def test_who_may_only_look(router, way, command):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(command, prepare=True)
         assert connection.execute("SHOW STATE").fetchone() == ("state", "serving")
+
+
+def test_whoever_has_the_token_may(router):
+    """The matrix of commands is whole only if it has every command that there is."""
+    with control(router) as connection:
+        verbs = {row[0].split()[0] for row in connection.execute("SHOW HELP").fetchall()} - {"SHOW"}
+        assert verbs == {command.split()[0] for command in CHANGES}
+        for command, state in CHANGES.items():
+            if state is None:
+                continue
+            with pytest.raises(psycopg.Error) as error:
+                connection.execute(command)
+            assert error.value.sqlstate == state, command
+        connection.execute("RELOAD")
+    assert "nobody" not in router.tenants()
 
 
 @pytest.mark.parametrize("password", ["", "guess", "0" * 64])
@@ -291,7 +311,7 @@ def test_clients_queue_and_kill(narrow):
         (pool,) = [pool for pool in rows(console, "SHOW POOLS") if pool["user"] == "holder"]
         assert (pool["cl_active"], pool["cl_waiting"], pool["sv_active"]) == (1, 0, 1)
         (server,) = rows(console, "SHOW SERVERS")
-        assert server["link"] == clients["holder"]["id"]
+        assert (server["link"], server["id"]) == (clients["holder"]["ptr"], clients["holder"]["id"])
         (instance,) = [instance for instance in rows(console, "SHOW INSTANCES") if instance["name"] == "tenant"]
         assert instance["locked"] is True and instance["waiting"] == 1
 
@@ -331,6 +351,8 @@ def test_wake_hibernate_and_drop(router):
         assert state() == "cold"
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
             console.execute("HIBERNATE Steered")
+        with pytest.raises(psycopg.errors.InvalidCatalogName):
+            console.execute("WAKE steered")
         console.execute("WAKE Steered")
         assert state() == "ready"
         with pytest.raises(psycopg.errors.InvalidCatalogName):

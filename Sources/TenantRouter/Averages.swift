@@ -1,0 +1,36 @@
+/// What has passed within one period, again and again: what PgBouncer calls averages.
+struct Averages {
+    /// What had passed when a period last ended.
+    private var before = Capture()
+    private var beganAt = Duration.zero
+    /// What passed in the period that ended last.
+    private(set) var databases: [String: Traffic] = [:]
+    private(set) var total = Traffic()
+    /// How long that took; zero before the first has ended.
+    private(set) var length = Duration.zero
+
+    /// What has passed since the router started.
+    struct Capture {
+        var total = Traffic()
+        var databases: [String: Traffic] = [:]
+    }
+
+    func isDue(now: Duration) -> Bool { now - beganAt >= Limits.averagePeriod }
+
+    /// The present period ends, and the next begins.
+    mutating func periodEnded(_ capture: Capture, now: Duration) {
+        total = capture.total - before.total
+        databases = capture.databases.reduce(into: [:]) { passed, entry in
+            passed[entry.key] = entry.value - (before.databases[entry.key] ?? Traffic())
+        }
+        (length, beganAt, before) = (now - beganAt, now, capture)
+    }
+}
+
+extension Router {
+    /// Looks at the clock once in a while.
+    mutating func keepAverages() {
+        guard averages.isDue(now: reactor.now) else { return }
+        averages.periodEnded(.init(total: traffic, databases: trafficByDatabase), now: reactor.now)
+    }
+}

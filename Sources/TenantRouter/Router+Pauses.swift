@@ -1,0 +1,280 @@
+import Logging
+import Reactor
+import TenantPool
+import WireProtocol
+
+// Tenants that an operator keeps clients away from: paused ones let them wait, disabled ones refuse them.
+
+/// What is kept from whom.
+struct Pauses {
+    /// A client, or somebody else who wants a lease, that waits for the end of a pause.
+    struct Held {
+        let waiter: WaiterID
+        let tenant: TenantName
+        let until: Duration
+    }
+
+    /// Somebody who waits until nothing of a tenant's, or nobody's, stands in the way any more.
+    struct Pending {
+        /// Nil means every tenant.
+        let tenant: TenantName?
+        let answer: Router.Answer<Void>
+    }
+
+    /// Tenants that refuse new clients.
+    var disabled: Set<TenantName> = []
+    /// Whether every tenant is paused, beside those that are by name.
+    fileprivate(set) var coversAll = false
+    fileprivate(set) var tenants: Set<TenantName> = []
+    /// By the order in which they came.
+    private var held: [UInt64: Held] = [:]
+    private var turns: [WaiterID: UInt64] = [:]
+    private var lastTurn: UInt64 = 0
+    /// Who waits for the last sessions to leave.
+    fileprivate var pausing: [Pending] = []
+    /// Who waits for the backends to go that a reconnect meant.
+    fileprivate var closing: [Pending] = []
+    /// Sessions up to this number had their backends when all were to be replaced, or those of one tenant.
+    fileprivate var reconnected: [TenantName: UInt64] = [:]
+    fileprivate var allReconnected: UInt64 = 0
+
+    /// Those that are kept from clients by their names.
+    var named: Set<TenantName> { tenants.union(disabled) }
+
+    func holds(_ tenant: TenantName) -> Bool { coversAll || tenants.contains(tenant) }
+
+    fileprivate mutating func hold(_ waiter: WaiterID, of tenant: TenantName, until: Duration) {
+        lastTurn += 1
+        turns[waiter] = lastTurn
+        held[lastTurn] = Held(waiter: waiter, tenant: tenant, until: until)
+    }
+
+    /// Takes one out; false where it was not held.
+    fileprivate mutating func release(_ waiter: WaiterID) -> Bool {
+        guard let turn = turns.removeValue(forKey: waiter) else { return false }
+        held[turn] = nil
+        return true
+    }
+
+    /// Takes out all that are meant, in the order in which they came.
+    fileprivate mutating func release(where isMeant: (Held) -> Bool) -> [Held] {
+        guard !held.isEmpty else { return [] }
+        let released = held.filter { isMeant($0.value) }.sorted { $0.key < $1.key }.map(\.value)
+        for one in released { _ = release(one.waiter) }
+        return released
+    }
+}
+
+// MARK: - Leases
+
+extension Router {
+    /// A lease is wanted: now, or when the tenant is paused no longer.
+    mutating func requestLease(_ waiter: WaiterID, for tenant: TenantName, patience: Duration? = nil) {
+        guard case .serving = lifetime, pauses.holds(tenant) else {
+            poolActions += pool.leaseRequested(waiter, for: tenant, patience: patience, now: reactor.now)
+            return
+        }
+        pauses.hold(waiter, of: tenant, until: reactor.now + (patience ?? limits.queueTimeout))
+    }
+
+    /// It is wanted no longer.
+    mutating func withdrawLease(_ waiter: WaiterID) {
+        if !pauses.release(waiter) { poolActions += pool.waiterLeft(waiter, now: reactor.now) }
+    }
+
+    /// The pause is over, or the router is about to stop and refuses them.
+    mutating func releaseHeld() {
+        let (pauses, isServing) = (pauses, lifetime.isServing)
+        for held in self.pauses.release(where: { !isServing || !pauses.holds($0.tenant) }) {
+            requestLease(held.waiter, for: held.tenant, patience: max(.zero, held.until - reactor.now))
+        }
+    }
+
+    /// Nobody waits for a pause for longer than for anything else.
+    private mutating func refuseImpatient() {
+        let now = reactor.now
+        for held in pauses.release(where: { $0.until <= now }) {
+            refused(held.waiter, because: .paused(held.tenant, waited: limits.queueTimeout))
+        }
+    }
+}
+
+extension Router.Lifetime {
+    fileprivate var isServing: Bool {
+        switch self {
+        case .serving: true
+        case .stopping, .hurrying, .closing: false
+        }
+    }
+}
+
+// MARK: - Commands
+
+extension Router {
+    /// New clients of the tenant, or of all, wait from now on. Answered when those that have a session have left and the
+    /// instance has stopped.
+    mutating func pause(_ tenant: TenantName?, _ answer: @escaping Answer<Void>) {
+        guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
+        if let tenant { pauses.tenants.insert(tenant) } else { pauses.coversAll = true }
+        pauses.pausing.append(.init(tenant: tenant, answer: answer))
+        considerPauses()
+    }
+
+    /// Who waited goes on. False where nothing was paused.
+    mutating func resume(_ tenant: TenantName?) -> Bool {
+        let isPaused = tenant.map { pauses.tenants.contains($0) } ?? (pauses.coversAll || !pauses.tenants.isEmpty)
+        guard isPaused else { return false }
+        if let tenant {
+            pauses.tenants.remove(tenant)
+        } else {
+            (pauses.coversAll, pauses.tenants) = (false, [])
+        }
+        let over = pauses.pausing.filter { tenant == nil || $0.tenant == tenant }
+        pauses.pausing.removeAll { tenant == nil || $0.tenant == tenant }
+        for pending in over { pending.answer(&self, .failure(.resumedMeanwhile)) }
+        releaseHeld()
+        return true
+    }
+
+    /// As a pause, with sessions and instance ended at once.
+    mutating func kill(_ tenant: TenantName, _ answer: @escaping Answer<Void>) {
+        guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
+        pauses.tenants.insert(tenant)
+        forEachSession { router, session in
+            if router.sessions[session].isAdmitted, router.sessions[session].label.tenant == tenant.string {
+                router.killSession(session)
+            }
+        }
+        hibernate(tenant) { router, result in answer(&router, result.map { _ in }) }
+    }
+
+    /// Backends that exist now are to be replaced, which happens when their sessions end.
+    mutating func reconnect(_ tenant: TenantName?) {
+        if let tenant { pauses.reconnected[tenant] = totals.sessions } else { pauses.allReconnected = totals.sessions }
+    }
+
+    /// Answered when every backend that a reconnect meant has gone.
+    mutating func waitClosed(_ tenant: TenantName?, _ answer: @escaping Answer<Void>) {
+        guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
+        pauses.closing.append(.init(tenant: tenant, answer: answer))
+        considerPauses()
+    }
+
+    /// Whether its backend was there when a reconnect meant it.
+    func isToReconnect(_ session: Token) -> Bool {
+        switch sessions[session].stage {
+        case .relaying, .frontendEnded, .abandoning: break
+        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: return false
+        }
+        let number = sessions[session].number
+        if number <= pauses.allReconnected { return true }
+        guard !pauses.reconnected.isEmpty, let tenant = try? TenantName(sessions[session].label.tenant) else {
+            return false
+        }
+        return number <= pauses.reconnected[tenant] ?? 0
+    }
+}
+
+// MARK: - Waiting
+
+extension Router {
+    /// Looks after those who wait for sessions to leave: whenever one has left, and once in a while.
+    mutating func considerPauses() {
+        answerPausing()
+        answerClosing()
+    }
+
+    mutating func keepPauses() {
+        refuseImpatient()
+        considerPauses()
+        guard !pauses.reconnected.isEmpty, pauses.closing.isEmpty else { return }
+        // A reconnect is remembered as long as it means somebody.
+        if !hasSessionToReconnect(nil) { pauses.reconnected = [:] }
+    }
+
+    private mutating func answerPausing() {
+        guard !pauses.pausing.isEmpty else { return }
+        let used = pool.snapshot.filter { $0.leases > 0 || $0.waiters > 0 }.map(\.tenant)
+        let done = pauses.pausing.filter { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
+        pauses.pausing.removeAll { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
+        for pending in done { stopPaused(pending) }
+    }
+
+    /// The last session has left; the instances go too.
+    private mutating func stopPaused(_ pending: Pauses.Pending) {
+        let running = pending.tenant.map { [$0] } ?? pool.snapshot.map(\.tenant)
+        let countdown = Countdown(running.count)
+        if running.isEmpty { return pending.answer(&self, .success(())) }
+        for tenant in running {
+            hibernate(tenant) { router, _ in
+                if countdown.isLast() { pending.answer(&router, .success(())) }
+            }
+        }
+    }
+
+    private mutating func answerClosing() {
+        guard !pauses.closing.isEmpty else { return }
+        let router = pauses.closing.map { hasSessionToReconnect($0.tenant) }
+        let done = zip(pauses.closing, router).filter { !$1 }.map(\.0)
+        pauses.closing = zip(pauses.closing, router).filter { $1 }.map(\.0)
+        for pending in done { pending.answer(&self, .success(())) }
+    }
+
+    private func hasSessionToReconnect(_ tenant: TenantName?) -> Bool {
+        var slot: UInt32 = 0
+        while let session = sessions.first(from: slot) {
+            let isMeant = tenant.map { $0.string == sessions[session].label.tenant } ?? true
+            if isMeant, isToReconnect(session) { return true }
+            slot = session.slot + 1
+        }
+        return false
+    }
+
+    /// The router stops: nobody is kept waiting for anything else.
+    mutating func endPauses() {
+        releaseHeld()
+        let waiting = pauses.pausing + pauses.closing
+        (pauses.pausing, pauses.closing) = ([], [])
+        for pending in waiting { pending.answer(&self, .failure(.shuttingDown)) }
+    }
+}
+
+/// Counts answers until the last.
+private final class Countdown {
+    private var left: Int
+
+    init(_ count: Int) { left = count }
+
+    func isLast() -> Bool {
+        left -= 1
+        return left == 0
+    }
+}
+
+// MARK: - Errors
+
+extension ErrorMessage {
+    /// PostgreSQL says it of a database with `ALLOW_CONNECTIONS false`.
+    static func disabled(_ tenant: TenantName) -> ErrorMessage {
+        ErrorMessage(
+            .objectNotInPrerequisiteState, "database \"\(tenant)\" is not currently accepting connections",
+            detail: "It was disabled on the router's console.", hint: "ENABLE there lets clients in again.")
+    }
+
+    static func paused(_ tenant: TenantName, waited: Duration) -> ErrorMessage {
+        ErrorMessage(
+            .cannotConnectNow, "database \"\(tenant)\" is paused",
+            detail: "The client waited \(waited.inSeconds) s (--queue-timeout).",
+            hint: "RESUME on the router's console ends the pause.")
+    }
+
+    static func notPaused(_ tenant: TenantName?) -> ErrorMessage {
+        ErrorMessage(
+            severity: .error, .objectNotInPrerequisiteState,
+            tenant.map { "database \"\($0)\" is not paused" } ?? "nothing is paused",
+            hint: "SHOW DATABASES has it in column paused; RESUME without a name ends every pause.")
+    }
+
+    fileprivate static let resumedMeanwhile = ErrorMessage(
+        severity: .error, .queryCanceled, "the pause ended before the last session had left")
+}
