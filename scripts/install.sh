@@ -5,7 +5,8 @@
 #   scripts/install.sh test   that, and what the tests need
 #
 # Packages come from apt (as root, or through sudo); what the tests alone need in Python and Node is unpacked
-# inside the repository (.venv, .build/node). Everything present is left as it is, so a second run is instant.
+# inside the repository (.venv, .build/node, .build/exporter). Everything present is left as it is, so a second run is
+# instant.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -55,7 +55,8 @@ enum Limits {
     static let httpIdleDeadline: Duration = .seconds(75)
     /// How long an answer may take to be made, beside what a wake waits in the queue, and to be read.
     static let httpAnswerDeadline: Duration = .seconds(60)
-    /// Tenants whose traffic is counted one by one, about 100 bytes each: as many as a router is made for.
+    /// Tenants whose traffic is counted one by one, some 400 bytes each with their averages: as many as a router is made
+    /// for.
     static let countedTenants = 10_000
     /// What averages are taken over: PgBouncer's `stats_period`.
     static let averagePeriod: Duration = .seconds(60)

@@ -76,8 +76,10 @@ extension Router {
     /// Lets the console do all that it can.
     mutating func advanceConsole(_ session: Token) {
         guard advancing != session else { return }
+        // One console's command may end what another waits for.
+        let before = advancing
         advancing = session
-        defer { advancing = nil }
+        defer { advancing = before }
         while true {
             switch sessions[session].nextConsoleAction() {
             case .wait: return awaitConsole(session)

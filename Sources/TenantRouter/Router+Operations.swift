@@ -84,7 +84,7 @@ extension Router {
     /// Whoever held it has gone, and so has the backend.
     mutating func returnLease(of instance: InstanceID) {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
-        considerPauses()
+        pauses.leaseReturned()
     }
 }
 

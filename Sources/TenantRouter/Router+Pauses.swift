@@ -11,6 +11,7 @@ struct Pauses {
     struct Held {
         let waiter: WaiterID
         let tenant: TenantName
+        let since: Duration
         let until: Duration
     }
 
@@ -37,16 +38,24 @@ struct Pauses {
     /// Sessions up to this number had their backends when all were to be replaced, or those of one tenant.
     fileprivate var reconnected: [TenantName: UInt64] = [:]
     fileprivate var allReconnected: UInt64 = 0
+    /// Whether somebody may have reason to wait no longer.
+    fileprivate(set) var isDue = false
+
+    /// A session has left.
+    mutating func leaseReturned() { isDue = isDue || !pausing.isEmpty || !closing.isEmpty }
 
     /// Those that are kept from clients by their names.
     var named: Set<TenantName> { tenants.union(disabled) }
 
     func holds(_ tenant: TenantName) -> Bool { coversAll || tenants.contains(tenant) }
 
-    fileprivate mutating func hold(_ waiter: WaiterID, of tenant: TenantName, until: Duration) {
+    /// How many wait for the end of a pause.
+    var heldCount: Int { held.count }
+
+    fileprivate mutating func hold(_ waiter: WaiterID, of tenant: TenantName, since: Duration, patience: Duration) {
         lastTurn += 1
         turns[waiter] = lastTurn
-        held[lastTurn] = Held(waiter: waiter, tenant: tenant, until: until)
+        held[lastTurn] = Held(waiter: waiter, tenant: tenant, since: since, until: since + patience)
     }
 
     /// Takes one out; false where it was not held.
@@ -74,7 +83,7 @@ extension Router {
             poolActions += pool.leaseRequested(waiter, for: tenant, patience: patience, now: reactor.now)
             return
         }
-        pauses.hold(waiter, of: tenant, until: reactor.now + (patience ?? limits.queueTimeout))
+        pauses.hold(waiter, of: tenant, since: reactor.now, patience: patience ?? limits.queueTimeout)
     }
 
     /// It is wanted no longer.
@@ -94,7 +103,7 @@ extension Router {
     private mutating func refuseImpatient() {
         let now = reactor.now
         for held in pauses.release(where: { $0.until <= now }) {
-            refused(held.waiter, because: .paused(held.tenant, waited: limits.queueTimeout))
+            refused(held.waiter, because: .paused(held.tenant, waited: now - held.since))
         }
     }
 }
@@ -117,7 +126,7 @@ extension Router {
         guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
         if let tenant { pauses.tenants.insert(tenant) } else { pauses.coversAll = true }
         pauses.pausing.append(.init(tenant: tenant, answer: answer))
-        considerPauses()
+        pauses.isDue = true
     }
 
     /// Who waited goes on. False where nothing was paused.
@@ -157,7 +166,7 @@ extension Router {
     mutating func waitClosed(_ tenant: TenantName?, _ answer: @escaping Answer<Void>) {
         guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
         pauses.closing.append(.init(tenant: tenant, answer: answer))
-        considerPauses()
+        pauses.isDue = true
     }
 
     /// Whether its backend was there when a reconnect meant it.
@@ -178,15 +187,18 @@ extension Router {
 // MARK: - Waiting
 
 extension Router {
-    /// Looks after those who wait for sessions to leave: whenever one has left, and once in a while.
+    /// Looks after those who wait for sessions to leave, at the end of a tick in which one has left.
     mutating func considerPauses() {
+        guard pauses.isDue else { return }
+        pauses.isDue = false
         answerPausing()
         answerClosing()
     }
 
     mutating func keepPauses() {
         refuseImpatient()
-        considerPauses()
+        // Clients that waited before the pause may have left.
+        pauses.leaseReturned()
         guard !pauses.reconnected.isEmpty, pauses.closing.isEmpty else { return }
         // A reconnect is remembered as long as it means somebody.
         if !hasSessionToReconnect(nil) { pauses.reconnected = [:] }
@@ -194,9 +206,13 @@ extension Router {
 
     private mutating func answerPausing() {
         guard !pauses.pausing.isEmpty else { return }
-        let used = pool.snapshot.filter { $0.leases > 0 || $0.waiters > 0 }.map(\.tenant)
-        let done = pauses.pausing.filter { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
-        pauses.pausing.removeAll { pending in pending.tenant.map { !used.contains($0) } ?? used.isEmpty }
+        // An instance that is still being prepared cannot be stopped before it boots.
+        let used = pool.snapshot.filter { $0.leases > 0 || $0.waiters > 0 || $0.state == .provisioning }.map(\.tenant)
+        let isDone: (Pauses.Pending) -> Bool = { pending in
+            pending.tenant.map { !used.contains($0) } ?? used.isEmpty
+        }
+        let done = pauses.pausing.filter(isDone)
+        pauses.pausing.removeAll(where: isDone)
         for pending in done { stopPaused(pending) }
     }
 
@@ -214,9 +230,9 @@ extension Router {
 
     private mutating func answerClosing() {
         guard !pauses.closing.isEmpty else { return }
-        let router = pauses.closing.map { hasSessionToReconnect($0.tenant) }
-        let done = zip(pauses.closing, router).filter { !$1 }.map(\.0)
-        pauses.closing = zip(pauses.closing, router).filter { $1 }.map(\.0)
+        let waiting = pauses.closing
+        let done = waiting.filter { !hasSessionToReconnect($0.tenant) }
+        pauses.closing = waiting.filter { hasSessionToReconnect($0.tenant) }
         for pending in done { pending.answer(&self, .success(())) }
     }
 
@@ -273,6 +289,13 @@ extension ErrorMessage {
             severity: .error, .objectNotInPrerequisiteState,
             tenant.map { "database \"\($0)\" is not paused" } ?? "nothing is paused",
             hint: "SHOW DATABASES has it in column paused; RESUME without a name ends every pause.")
+    }
+
+    /// What a client that waits is told.
+    static func waitingForResume(_ tenant: TenantName) -> ErrorMessage {
+        ErrorMessage(
+            severity: .notice, .successfulCompletion, "waiting for the pause of database \"\(tenant)\" to end",
+            hint: "RESUME on the router's console ends it.")
     }
 
     fileprivate static let resumedMeanwhile = ErrorMessage(

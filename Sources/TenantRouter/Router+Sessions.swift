@@ -209,7 +209,10 @@ extension Router {
     /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that
     /// comes first.
     private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
-        let notice = pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
+        let notice =
+            pauses.holds(tenant)
+            ? .waitingForResume(tenant)
+            : pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
         tell(session, Backend.authenticationOk + (notice?.noticeResponse() ?? []))
     }
 

@@ -144,12 +144,13 @@ struct Router: ~Copyable {
 extension Router {
     var store: ClusterStore { premises.store }
 
-    /// Ticks until the router has stopped: wait, dispatch what happened, do what the pool decided, arm its next
-    /// deadline.
+    /// Ticks until the router has stopped: wait, dispatch what happened, tell those who waited for sessions to leave, do
+    /// what the pool decided, arm its next deadline.
     mutating func run() {
         while !isDone {
             reactor.wait()
             while let completion = reactor.next() { dispatch(completion) }
+            considerPauses()
             performPoolActions()
             schedulePool()
             considerClosing()

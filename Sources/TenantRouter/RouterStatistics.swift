@@ -59,7 +59,8 @@ extension Router {
                 maxConnections: limits.maxConnections, spares: spareCount, instances: instances),
             version: RouterVersion.current, postgresVersion: store.installation.version, processID: getpid(),
             address: address, baseDirectory: store.baseDirectory, started: Double(wallTime(of: .zero)) / 1_000_000,
-            state: lifetime.word, confinement: "\(store.confinement)", waitingClients: pool.waiterCount,
+            state: lifetime.word, confinement: "\(store.confinement)",
+            waitingClients: pool.waiterCount + pauses.heldCount,
             maxClients: maxClients, sessionsTotal: Int(totals.sessions - totals.consoles),
             instancesTotal: Int(totals.instances))
     }

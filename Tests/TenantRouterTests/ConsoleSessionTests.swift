@@ -25,7 +25,9 @@ import WireProtocol
             switch command {
             case .show(.version): .success(.rows([[.text("1")]]))
             case .show: .success(.rows([]))
-            case .drop, .hibernate, .wake, .inspect, .killClient, .shutdown, .formality: .success(.done)
+            case .drop, .hibernate, .wake, .inspect, .killClient, .pause, .resume, .kill, .disable, .enable, .reconnect,
+                .waitClose, .reload, .set, .shutdown, .formality:
+                .success(.done)
             }
         }
 
@@ -93,8 +95,13 @@ import WireProtocol
         ("SHOW VERSION", "TDCZ"), ("show version;", "TDCZ"), ("SHOW VERSION; SHOW QUEUE", "TDCTCZ"), ("", "IZ"),
         (" ; -- nothing", "IZ"), ("DROP a", "CZ"), ("SHUTDOWN", "CZ"), ("BEGIN", "CZ"),
         ("SET client_encoding TO 'UTF8'", "CZ"), ("NONSENSE", "E(42601)Z"), ("SHOW", "E(42601)Z"),
-        ("SHOW NONSENSE", "E(42601)Z"), ("SHOW VERSION; NONSENSE", "E(42601)Z"), ("PAUSE", "E(0A000)Z"),
-        ("SHOW STATS", "E(0A000)Z"), ("SELECT 1", "E(0A000)Z"), ("SET max_clients = 5", "E(0A000)Z"),
+        ("SHOW NONSENSE", "E(42601)Z"), ("SHOW VERSION; NONSENSE", "E(42601)Z"), ("SUSPEND", "E(0A000)Z"),
+        ("SHOW FDS", "E(0A000)Z"), ("SELECT 1", "E(0A000)Z"), ("SHOW STATS", "TCZ"), ("PAUSE", "CZ"),
+        ("PAUSE a", "CZ"), ("RESUME a b", "E(42601)Z"), ("KILL", "E(42601)Z"), ("KILL a", "CZ"), ("DISABLE a", "CZ"),
+        ("ENABLE", "E(42601)Z"), ("RECONNECT", "CZ"), ("WAIT_CLOSE a", "CZ"), ("RELOAD", "CZ"),
+        ("RELOAD a", "E(42601)Z"),
+        ("SET max_clients = 5", "CZ"), ("SET max_clients", "E(42601)Z"), ("SET max_clients 5", "E(42601)Z"),
+        ("SET = 5", "E(42601)Z"),
         ("DROP", "E(42601)Z"), ("DROP a b", "E(42601)Z"), ("DROP template0", "E(55000)Z"),
         ("DROP routerd", "E(42939)Z"), ("KILL_CLIENT x", "E(42601)Z"), ("DROP \"a", "E(42601)Z"),
         ("INSPECT a ON", "CZ"), ("inspect a off", "CZ"), ("INSPECT a", "E(42601)Z"), ("INSPECT ON", "E(42601)Z"),
@@ -114,6 +121,15 @@ import WireProtocol
     ])
     func aNameIsTakenAsItIsWritten(_ text: String, _ name: String) throws {
         #expect(try ConsoleCommand.parse(text) == [.drop(try TenantName(name))])
+    }
+
+    @Test func anOptionIsSet() throws {
+        let parsed = try ConsoleCommand.parse(
+            "SET max_clients = 5; SET queue_timeout TO '5s'; SET SESSION idle_timeout=0")
+        #expect(
+            parsed == [
+                .set("max_clients", to: "5"), .set("queue_timeout", to: "5s"), .set("idle_timeout", to: "0"),
+            ])
     }
 
     @Test func anInspectionIsSwitched() throws {
@@ -171,7 +187,11 @@ import WireProtocol
     }
 
     @Test func whoMayOnlyLookChangesNothing() {
-        for text in ["DROP a", "HIBERNATE a", "WAKE a", "KILL_CLIENT 1", "SHUTDOWN"] {
+        for text in [
+            "DROP a", "HIBERNATE a", "WAKE a", "INSPECT a ON", "KILL_CLIENT 1", "PAUSE", "RESUME a", "KILL a",
+            "DISABLE a",
+            "ENABLE a", "RECONNECT", "WAIT_CLOSE", "RELOAD", "SET max_clients = 5", "SHUTDOWN",
+        ] {
             var talk = Talk(.looking)
             #expect(talk.hear(Frontend.query("SHOW VERSION; \(text); SHOW VERSION")) == "TDCE(42501)Z")
             #expect(talk.hear(Self.parse(text) + Self.bind() + Self.execute() + Self.sync) == "12E(42501)Z")

@@ -86,6 +86,20 @@ import WireProtocol
         #expect(ledger.total == Traffic(sessions: 3, queries: 8))
     }
 
+    @Test func averagesAreOfTheLastPeriod() {
+        var averages = Averages()
+        #expect(!averages.isDue(now: Limits.averagePeriod - .nanoseconds(1)))
+        averages.periodEnded(
+            .init(total: Traffic(queries: 10), databases: ["a": Traffic(queries: 10)]), now: Limits.averagePeriod)
+        #expect(!averages.isDue(now: Limits.averagePeriod))
+        // A tenant that was dropped is in the total only.
+        averages.periodEnded(
+            .init(total: Traffic(queries: 17), databases: ["b": Traffic(queries: 4)]), now: Limits.averagePeriod * 3)
+        #expect(averages.total.queries == 7)
+        #expect(averages.databases.mapValues(\.queries) == ["b": 4])
+        #expect(averages.length == Limits.averagePeriod * 2)
+    }
+
     @Test func theLedgerIsBounded() {
         var ledger = TrafficLedger()
         for number in 0..<Limits.countedTenants + 5 { ledger.add(Traffic(sessions: 1), of: "tenant\(number)") }

@@ -1,6 +1,7 @@
 """The console beside PgBouncer's own: its figures, its columns, its commands, and Debian's exporter for it, unchanged."""
 
 import concurrent.futures
+import datetime
 import os
 import pwd
 import re
@@ -170,6 +171,18 @@ def test_columns_are_pgbouncers(router, bouncer, topic):
     assert ours[:len(expected)] == expected
     if topic in ("TOTALS", "LISTS"):
         assert [row[0] for row in our_rows] == [row[0] for row in their_rows]
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_values_are_of_their_columns_types(router, console, topic):
+    """The extended protocol, as text and as binary: a driver made strings of numbers, or of nothing at all."""
+    router.value("typed", "SELECT 1")
+    python = {20: int, 25: str, 1184: datetime.datetime}
+    for binary in (False, True):
+        with console.cursor(binary=binary) as cursor:
+            shown = cursor.execute(f"SHOW {topic}", prepare=True).fetchall()
+            kinds = [python[column.type_code] for column in cursor.description]
+            assert all(value is None or isinstance(value, kind) for row in shown for value, kind in zip(row, kinds))
 
 
 def test_debians_exporter(router, file):

@@ -163,6 +163,7 @@ def test_it_is_switched_in_the_middle_of_a_message(both):
 
 def test_values_are_shown_only_if_asked_for(both):
     for router, expected in zip(both, ["1 parameter (8)", "1 parameter ('precious')"]):
+        router.value("valuable", "SELECT 1")
         switch(router, "valuable", "ON")
         with router.connect("valuable") as connection:
             connection.execute("SELECT %s::text AS answer", ["precious"], prepare=True)
@@ -178,6 +179,7 @@ def test_values_are_shown_only_if_asked_for(both):
 def test_passwords_are_never_shown(both):
     """What is read along is kept in logs, mailed and pasted."""
     for router in both:
+        router.value("secretive", "SELECT 1")
         switch(router, "secretive", "ON")
         environment = {"PGPASSWORD": "hunter2"}
         router.run("psql", "-X", "-c", "ALTER ROLE alice PASSWORD 'hunter2'", "-c", "CREATE ROLE bob PASSWORD $$hunter2$$",
