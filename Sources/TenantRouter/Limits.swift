@@ -49,7 +49,9 @@ enum Limits {
     /// Clients of the console at once on each of its ways in, beside the others: a few people, a few scripts.
     static let consoles = 16
     /// Clients of the status page and of metrics at once: a browser has six connections, a few people and scrapers look.
-    static let httpConnections = 48
+    static let httpConnections = 24
+    /// Places beyond them for newcomers, while those that make room leave.
+    static let httpPlacesKeptFree = 8
     /// How long a client of theirs may take to say what it wants, from its connection or from the last answer's end.
     static let httpRequestDeadline: Duration = .seconds(10)
     static let httpIdleDeadline: Duration = .seconds(75)
@@ -87,7 +89,7 @@ enum Limits {
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
     /// one statement of the router's own for each instance that boots or is asked, and some slack; the clients of the
     /// console and of the status page; the statements of the library's users.
-    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries + httpConnections + placesKeptFree
+    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries + httpConnections + httpPlacesKeptFree
 
     /// Processes of an idle instance: the postmaster and what serves it.
     static let processesPerInstance = 6

@@ -71,7 +71,7 @@ extension Router {
         // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket
         // whose backlog is full is tried again after a pause.
         limits.deadlines =
-            2 * sessions + 3 * instances + 2 * Limits.queries + Limits.httpConnections + Limits.placesKeptFree + 16
+            2 * sessions + 3 * instances + 2 * Limits.queries + Limits.httpConnections + Limits.httpPlacesKeptFree + 16
         return limits
     }
 

@@ -8,7 +8,7 @@ import Reactor
 /// What the server has open.
 struct HTTPServer: ~Copyable {
     var listeners: [Token] = []
-    var connections = Slab<HTTPConnection>(capacity: Limits.httpConnections + Limits.placesKeptFree)
+    var connections = Slab<HTTPConnection>(capacity: Limits.httpConnections + Limits.httpPlacesKeptFree)
     var metrics = MetricsCache()
     /// Formats.
     let queue = DispatchQueue(label: "routerd.http")
