@@ -44,23 +44,25 @@ struct ProcessUsage: Sendable {
 
 /// What an instance takes of the memory.
 enum InstanceMemory {
-    /// What its processes have to themselves and share with each other, in bytes; the program's own pages, which all
-    /// instances share, are not in it. Nil when it is gone.
+    /// What its processes have to themselves, and share with each other, in bytes; pages of files, which all instances
+    /// share, are not in it. Nil when it is gone.
     static func bytes(ofPostmaster process: Int32) -> Int? {
-        guard let postmaster = pages(of: process) else { return nil }
+        guard let postmaster = share(of: process) else { return nil }
         let children = ProcessFile.text("/proc/\(process)/task/\(process)/children")?.split(separator: " ") ?? []
-        let pages = children.compactMap { Int32($0).flatMap { self.pages(of: $0) } } + [postmaster]
-        return pages.reduce(0) { $0 + $1.own } + (pages.map(\.shared).max() ?? 0)
+        return children.compactMap { Int32($0).flatMap { share(of: $0) } }.reduce(postmaster, +)
     }
 
-    private static func pages(of process: Int32) -> (own: Int, shared: Int)? {
-        guard let text = ProcessFile.text("/proc/\(process)/status") else { return nil }
-        func bytes(_ name: String) -> Int {
-            let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
-            return (line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) } ?? 0)
-                << 10
-        }
-        return (bytes("RssAnon:"), bytes("RssShmem:"))
+    /// A page that several have counts for each of them with its part: what a child has not written yet is its
+    /// postmaster's too.
+    private static func share(of process: Int32) -> Int? {
+        guard let text = ProcessFile.text("/proc/\(process)/smaps_rollup") else { return nil }
+        return ["Pss_Anon:", "Pss_Shmem:"].reduce(0) { $0 + bytes($1, in: text) }
+    }
+
+    /// `Pss_Anon:        1234 kB` → 1,263,616
+    private static func bytes(_ name: String, in text: String) -> Int {
+        let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+        return (line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) << 10
     }
 }
 

@@ -1,7 +1,10 @@
 """The status page in a real browser: it loads, moves, sorts, searches, wakes, and lets no name be markup."""
 
 import contextlib
+import math
 import os
+import random
+import time
 from pathlib import Path
 
 import psycopg
@@ -147,25 +150,36 @@ def test_a_router_that_is_gone(routers):
         browser.until("document.querySelector('#state').innerText === 'out of reach'")
 
 
-@pytest.mark.skipif("ROUTERD_PICTURE" not in os.environ, reason="makes docs/status-page.png")
-def test_the_picture(page, people):
-    """With some work in it: ROUTERD_PICTURE names the file."""
-    page.size(1280, 900)
-    target = Path(os.environ["ROUTERD_PICTURE"])
-    with people.connect("orders") as busy, people.connect("billing") as other:
-        for number in range(int(os.environ.get("ROUTERD_PICTURE_SECONDS", "20")) * 10):
-            for _ in range(3 + number // 15 % 9):
-                busy.execute("SELECT 1")
-            other.execute("BEGIN; SELECT 1; COMMIT")
-            page.run("new Promise(done => setTimeout(done, 90))")
-        page.picture(target)
-        page.size(1280, 900, dark=True)
-        page.run("new Promise(done => setTimeout(done, 2500))")
-        page.picture(target.with_stem(target.stem + "-dark"))
-        page.size(390, 844)
-        page.run("new Promise(done => setTimeout(done, 500))")
-        page.picture(target.with_stem(target.stem + "-narrow"))
-        page.size(1280, 900)
-        page.run(f"sessionStorage.setItem('routerd-token', {token(people)!r}); location.hash = '#/tenant/broken'; location.reload()")
-        page.run("new Promise(done => setTimeout(done, 3000))")
-        page.picture(target.with_stem(target.stem + "-tenant"))
+PEOPLE = {"orders": 11, "billing": 8, "analytics": 6, "agent-7f3a": 5, "customer_acme": 4, "customer_globex": 3, "preview-pr-142": 2,
+          "crm": 2, "agent-91bc": 1, "sandbox": 1}
+VISITED = ["archive_2024", "archive_2025", "test_suite_3", "wiki", "mail", "demo", "agent-c01d", "agent-d4e5"]
+
+
+@pytest.mark.skipif("ROUTERD_PICTURE" not in os.environ, reason="makes docs/status-page.png: it takes its time")
+def test_the_picture(routers):
+    """With some minutes of a working day in it; ROUTERD_PICTURE names the file, ROUTERD_PICTURE_SECONDS says how many."""
+    router = routers("--http", "127.0.0.1:0", "--spares", "2", "--idle-timeout", "20s")
+    sessions, chance = {name: [] for name in PEOPLE}, random.Random(7)
+    with contextlib.ExitStack() as stack:
+        began, seconds = time.monotonic(), float(os.environ.get("ROUTERD_PICTURE_SECONDS", 420))
+        while (passed := time.monotonic() - began) < seconds:
+            for number, (name, most) in enumerate(PEOPLE.items()):
+                wanted = max(1, round(most * (0.65 + 0.35 * math.sin(passed / 60 + number))))
+                if len(sessions[name]) < wanted:
+                    sessions[name].append(stack.enter_context(router.connect(name, user="app", application_name="web")))
+                elif len(sessions[name]) > wanted:
+                    sessions[name].pop().close()
+                for session in chance.sample(sessions[name], (len(sessions[name]) + 1) // 2):
+                    session.execute("BEGIN; SELECT 1; COMMIT" if chance.random() < 0.3 else "SELECT 1")
+            if chance.random() < 0.04:
+                router.value(chance.choice(VISITED[:1 + int(passed / 30)]), "SELECT 1")
+            time.sleep(0.25)
+        with contextlib.closing(Browser()) as page:
+            page.open("http://{}:{}/".format(*place(router)))
+            page.until(f"document.querySelectorAll({ROWS!r}).length > 15", 60)
+            time.sleep(6)
+            target = Path(os.environ["ROUTERD_PICTURE"])
+            page.picture(target)
+            page.size(1280, 900, dark=True)
+            time.sleep(3)
+            page.picture(target.with_stem(target.stem + "-dark"))
