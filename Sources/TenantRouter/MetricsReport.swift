@@ -23,10 +23,24 @@ struct MetricsReport: Sendable {
 extension Router {
     var metricsReport: MetricsReport {
         let statistics = statistics
-        let byTenant = trafficByDatabase
+        let busiest = Array(MetricsReport.busiest(statistics.pool.instances))
+        let (total, each) = traffic(of: busiest.map(\.dbName))
         return MetricsReport(
-            metrics: metrics, statistics: statistics, consoles: consoles.values.reduce(0, +), traffic: traffic,
-            tenants: MetricsReport.busiest(statistics.pool.instances).map { ($0, byTenant[$0.dbName] ?? Traffic()) })
+            metrics: metrics, statistics: statistics, consoles: consoles.values.reduce(0, +), traffic: total,
+            tenants: Array(zip(busiest, each)))
+    }
+
+    /// Everything that has passed, and what of it was these tenants': one look at each session, because all of them wait
+    /// for it.
+    private func traffic(of tenants: [String]) -> (total: Traffic, each: [Traffic]) {
+        var (total, each) = (ledger.total, tenants.map { ledger.databases[$0] ?? Traffic() })
+        let places = Dictionary(zip(tenants, tenants.indices), uniquingKeysWith: { first, _ in first })
+        sessions.forEach { _, session in
+            let traffic = session.meter.traffic
+            total += traffic
+            if let place = places[session.label.tenant] { each[place] += traffic }
+        }
+        return (total, each)
     }
 }
 
