@@ -19,7 +19,7 @@ SWIFT   ?= swift
 SOURCES := Package.swift Sources Tests Benchmarks Examples
 
 .DEFAULT_GOAL := help
-.PHONY: help run build install uninstall deb test unit integration soak docs lint format clean
+.PHONY: help run build install uninstall deb test unit threads gate integration soak docs lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,12 +40,21 @@ uninstall: ## Remove what was installed; tenants' data stays (PREFIX=, DESTDIR=)
 deb: build ## Make a Debian package: .build/routerd_VERSION_ARCHITECTURE.deb
 	@scripts/package.sh deb .build
 
-test: lint unit integration ## Check the format, build without warnings, run every test
+test: lint unit threads gate integration ## Check the format, build without warnings, run every test
 
 unit: ## Build without warnings and run the Swift tests
 	@scripts/install.sh run
 	@scripts/build-tests.sh
 	@$(SWIFT) test --skip-build
+
+threads: ## Run the reactor's tests under the thread sanitizer
+	@scripts/install.sh run
+	@scripts/threads.sh
+
+gate: ## Count what a release spends on a message: memory and references none, system calls no more than said
+	@scripts/install.sh test
+	@ROUTERD_HOT_PATH=1 $(SWIFT) build -c release --scratch-path .build/gate --product HotPath
+	@ROUTERD_BINARY=.build/gate/release/HotPath .venv/bin/python -m pytest Tests/integration/test_hot_path.py
 
 integration: ## Run the black-box tests on the debug program (TESTS= selects)
 	@scripts/install.sh test
@@ -53,7 +62,7 @@ integration: ## Run the black-box tests on the debug program (TESTS= selects)
 	@.venv/bin/python -m pytest Tests/integration --numprocesses 3 --dist loadfile $(TESTS)
 
 soak: ## Run the long versions of the tests for MINUTES=10 or longer (ONLY= selects)
-	@scripts/install.sh test
+	@scripts/install.sh soak
 	@scripts/build-tests.sh
 	@scripts/soak.sh "$(MINUTES)" "$(ONLY)"
 

@@ -86,3 +86,18 @@ let package = Package(
 if Context.environment["ROUTERD_DOCS"] != nil {
     package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
 }
+
+// `make gate` alone needs it, and only as a release.
+if Context.environment["ROUTERD_HOT_PATH"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "HotPath", dependencies: ["TenantRouter"], path: "Tests/HotPath",
+            swiftSettings: careful + [.treatAllWarnings(as: .error)]))
+}
+
+// `scripts/threads.sh` alone wants so little: the thread sanitizer takes a build of its own, and all of it takes minutes.
+if Context.environment["ROUTERD_THREADS"] != nil {
+    let few = ["CEpoll", "Reactor", "ReactorTests"]
+    package.targets.removeAll { !few.contains($0.name) }
+    (package.products, package.dependencies) = ([], [])
+}

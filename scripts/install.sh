@@ -3,6 +3,7 @@
 #
 #   scripts/install.sh run    what building and serving need
 #   scripts/install.sh test   that, and what the tests need
+#   scripts/install.sh soak   that, and what their long versions need
 #
 # Packages come from apt (as root, or through sudo); what the tests alone need in Python and Node is unpacked
 # inside the repository (.venv, .build/node, .build/exporter). Everything present is left as it is, so a second run is
@@ -14,7 +15,8 @@ main() {
     case "${1:-}" in
         run) needed_by_run ;;
         test) needed_by_run && needed_by_test ;;
-        *) fail "usage: scripts/install.sh run|test" ;;
+        soak) needed_by_run && needed_by_test && needed_by_soak ;;
+        *) fail "usage: scripts/install.sh run|test|soak" ;;
     esac
     command -v swift >/dev/null || fail "no Swift toolchain found: install Swift 6.3 (https://www.swift.org/install/linux) and put it on the PATH"
     require_writable_build_directory
@@ -48,6 +50,12 @@ needed_by_driver_matrix() {
     # A compiler too: the program is started from its source.
     java -version >/dev/null 2>&1 && command -v javac >/dev/null || packages+=(default-jdk-headless)
     [ -e /usr/share/java/postgresql.jar ] || packages+=(libpostgresql-jdbc-java)
+}
+
+# The package is made, and installed into a Debian of its own.
+needed_by_soak() {
+    command -v debootstrap >/dev/null || packages+=(debootstrap)
+    command -v dpkg-shlibdeps >/dev/null || packages+=(dpkg-dev)
 }
 
 postgres_present() {

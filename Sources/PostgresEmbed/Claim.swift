@@ -5,9 +5,11 @@ import Reactor
 ///
 /// ```
 /// clone: staged with the file → renamed into place → booted → database renamed, roles made (SQL) → file removed
-/// spare: booted → file written → renamed into place → database renamed, roles made (SQL) → file removed
+/// spare: booted ─┬→ file written → renamed into place ─┬→ clients enter, file removed
+///                ╰→ database renamed, roles made (SQL) ╯
 /// ```
 /// A power cut between any two steps leaves the file, and the next boot goes on from there: every step may be repeated.
+/// A spare without the file is nobody's, whatever its database is called: no client has been in it.
 public struct Claim: Sendable, Equatable {
     /// The name that the database shall bear.
     public let databaseName: String
@@ -25,6 +27,11 @@ public struct Claim: Sendable, Equatable {
     /// The file's content: a format line, then the names, each ended by a zero byte, which no name contains.
     var content: [UInt8] {
         [Self.format, oldName, databaseName, directoryName ?? ""].flatMap { Array($0.utf8) + [0] }
+    }
+
+    /// What makes a spare the tenant's of these names.
+    public init(ofSpareFor databaseName: String, directoryName: String) {
+        self.init(databaseName: databaseName, oldName: RouterSQL.claimableDatabase, directoryName: directoryName)
     }
 
     init(databaseName: String, oldName: String, directoryName: String) {

@@ -292,12 +292,12 @@ extension ClusterStore {
             if installation.announcesReadiness {
                 notifySocket = try NotifySocket.bind("\(socketDirectory)/\(PreparedCluster.notifyName)")
             }
+            let launch = PreparedCluster.Launch(
+                output: try tenant.log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory))
             return PreparedCluster(
                 residence: tenant, log: tenant.log, claim: claim, created: created, identity: identity,
                 socketDirectory: socketDirectory, postmaster: postmaster(of: tenant, socketDirectory: socketDirectory),
-                notifySocket: notifySocket,
-                launch: PreparedCluster.Launch(
-                    output: try tenant.log.open(), ruleset: try ruleset(cluster, socketDirectory: socketDirectory)))
+                notifySocket: notifySocket, launch: launch, repairLock: cluster)
         } catch {
             RuntimeDirectory.remove(socketDirectory)
             throw error
@@ -397,8 +397,8 @@ extension ClusterStore {
 
     /// Makes an empty directory a whole cluster with an identity of its own, on the disk when this returns.
     func fill(_ target: borrowing Descriptor, claim: Claim?) throws(EmbedError) {
-        var copy = TreeCopy(durability: durability)
-        try copy.copy(try FileSystem.openDirectory(template.path), to: target, path: template.path)
+        try TreeCopy(durability: durability).copy(
+            try FileSystem.openDirectory(template.path), to: target, path: template.path)
         try ClusterIdentity().apply(to: target, path: template.path)
         if let claim { try FileSystem.replace(Claim.fileName, in: target, with: claim.content) }
         try durability.syncFileSystem(of: target, path: template.path)

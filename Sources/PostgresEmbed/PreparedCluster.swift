@@ -22,6 +22,8 @@ public final class PreparedCluster: Sendable {
     let postmaster: Program
     private let notifySocket: Mutex<Descriptor?>
     private let launch: Mutex<Launch?>
+    /// Until the boot has succeeded or failed: what a postmaster reads while it boots is not to change under it.
+    private let repairLock: Mutex<Descriptor?>
 
     /// What only the spawn needs: held from the preparation until then.
     struct Launch: ~Copyable {
@@ -31,7 +33,8 @@ public final class PreparedCluster: Sendable {
 
     init(
         residence: ClusterStore.Residence, log: InstanceLog, claim: Claim?, created: Bool, identity: FileSystem.Status,
-        socketDirectory: String, postmaster: Program, notifySocket: consuming Descriptor?, launch: consuming Launch?
+        socketDirectory: String, postmaster: Program, notifySocket: consuming Descriptor?, launch: consuming Launch?,
+        repairLock: consuming Descriptor?
     ) {
         self.directoryName = residence.directoryName
         self.databaseName = residence.databaseName
@@ -44,6 +47,7 @@ public final class PreparedCluster: Sendable {
         self.postmaster = postmaster
         self.notifySocket = Mutex(notifySocket)
         self.launch = Mutex(launch)
+        self.repairLock = Mutex(repairLock)
     }
 
     /// A booted spare's life goes on as the tenant's.
@@ -53,7 +57,7 @@ public final class PreparedCluster: Sendable {
         self.init(
             residence: residence, log: log, claim: claim, created: true, identity: spare.identity,
             socketDirectory: spare.socketDirectory, postmaster: spare.postmaster,
-            notifySocket: spare.takeNotifySocket(), launch: spare.takeLaunch())
+            notifySocket: spare.takeNotifySocket(), launch: spare.takeLaunch(), repairLock: nil)
     }
 
     /// The bound datagram socket on which the postmaster announces its readiness. Nil on the second call, and where
@@ -89,9 +93,10 @@ public final class PreparedCluster: Sendable {
         return watch
     }
 
-    /// After READY: takes the postmaster's listening socket out of the name space, so that only this process reaches
+    /// After READY: lets go of what only the boot needed, and takes the postmaster's listening socket out of the name space, so that only this process reaches
     /// it. Landlock does not restrict connecting to a socket that has a name.
     public func takeSocket() throws(EmbedError) -> InstanceSocket {
+        repairLock.withLock { $0 = nil }
         let path = Self.socketPath(in: socketDirectory)
         let socket = try InstanceSocket(path: path)
         let directory = try FileSystem.openDirectory(socketDirectory)

@@ -71,7 +71,7 @@ public struct Repair: Sendable {
             visiting: baseDirectory, installation: installation, confinement: confinement)
         defer { store.runtimeDirectory.remove() }
         let cluster = try store.openCluster(tenant)
-        try RepairLock.take(cluster, path: tenant.path)
+        try lock(cluster)
         let note = try RepairNote(directoryName: tenant.directoryName, baseDirectory: baseDirectory)
         try note.write(runtimeDirectory: store.runtimeDirectory.path)
         defer { note.remove() }
@@ -94,18 +94,32 @@ public struct Repair: Sendable {
     /// - Throws: `clusterInUse`, `underRepair`, `configurationChanged`, `fileSystem`.
     public func apply(_ remedy: Remedy) throws(EmbedError) {
         let cluster = try FileSystem.openDirectory(tenant.path)
-        try RepairLock.take(cluster, path: tenant.path)
-        let identity = try FileSystem.status(of: cluster, path: tenant.path)
-        let survivors = Survivors(path: tenant.path, identity: identity, mark: "")
-        if let processID = try survivors.livingPostmaster(cluster) {
-            throw .clusterInUse(path: tenant.path, processID: processID)
-        }
+        try lock(cluster)
+        try refuseLivingPostmaster(cluster)
         for file in remedy.files where try ConfigurationFile(file.name, in: cluster) != file {
             throw .configurationChanged(path: "\(tenant.path)/\(file.name)")
         }
         for file in remedy.files where remedy.leftOut.contains(where: { $0.file == file.name }) {
             try ConfigurationFile.settle(
                 file.name, file.content(without: remedy.leftOut, remark: Self.remark), in: cluster)
+        }
+    }
+
+    /// A boot that takes longer than one waits for the lock is one that PostgreSQL has begun.
+    private func lock(_ cluster: borrowing Descriptor) throws(EmbedError) {
+        do throws(EmbedError) {
+            try RepairLock.take(cluster, path: tenant.path)
+        } catch {
+            try refuseLivingPostmaster(cluster)
+            throw error
+        }
+    }
+
+    private func refuseLivingPostmaster(_ cluster: borrowing Descriptor) throws(EmbedError) {
+        let identity = try FileSystem.status(of: cluster, path: tenant.path)
+        let survivors = Survivors(path: tenant.path, identity: identity, mark: "")
+        if let processID = try survivors.livingPostmaster(cluster) {
+            throw .clusterInUse(path: tenant.path, processID: processID)
         }
     }
 

@@ -1,12 +1,12 @@
 import Glibc
 import Reactor
 
-/// Who repairs a cluster has it for himself; who is about to boot it makes sure that nobody does.
+/// Who repairs a cluster has it for himself; who boots it makes sure that nobody does, until it is up.
 ///
 /// flock(2) on the cluster's directory: held while the descriptor is open, given up by the kernel with its holder.
 enum RepairLock {
-    /// How long a server may take to prepare a boot.
-    private static let patience: Duration = .seconds(5)
+    /// How long a server may take to prepare a boot, and that boot to succeed or to fail.
+    private static let patience: Duration = .seconds(10)
 
     /// - Throws: `underRepair`.
     static func take(_ cluster: borrowing Descriptor, path: String) throws(EmbedError) {
@@ -17,7 +17,7 @@ enum RepairLock {
         }
     }
 
-    /// Also gives the configuration its names back, should a repair have been killed.
+    /// Held as long as the descriptor. Also gives the configuration its names back, should a repair have been killed.
     ///
     /// - Throws: `underRepair`, `fileSystem`.
     static func share(_ cluster: borrowing Descriptor, path: String) throws(EmbedError) {

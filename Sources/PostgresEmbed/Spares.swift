@@ -40,18 +40,17 @@ extension ClusterStore {
     }
 
     /// Makes a booted spare the tenant's: journal, rename, both parents on the disk. What is still to be done over SQL
-    /// is in the result's ``PreparedCluster/claim``; its end is ``finishClaim(_:)``.
+    /// is in the result's ``PreparedCluster/claim``, and may be done meanwhile; its end is ``finishClaim(_:)``.
     ///
     /// The result shares the running postmaster; `spare` is not to be used again once this returns. When it throws, the
     /// spare is as it was, without a claim file.
     ///
     /// - Throws: `fileSystem` (EEXIST: the tenant has a directory).
-    public func claim(
-        _ spare: PreparedCluster, directoryName: String, databaseName: String
-    ) throws(EmbedError) -> PreparedCluster {
-        let residence = residence(directoryName: directoryName, databaseName: databaseName)
-        let claim = Claim(
-            databaseName: databaseName, oldName: RouterSQL.claimableDatabase, directoryName: directoryName)
+    public func claim(_ spare: PreparedCluster, by claim: Claim) throws(EmbedError) -> PreparedCluster {
+        guard let directoryName = claim.directoryName else {
+            preconditionFailure("a spare's claim says what its directory shall be called")
+        }
+        let residence = residence(directoryName: directoryName, databaseName: claim.databaseName)
         let cluster = try FileSystem.openDirectory(spare.dataDirectory)
         let move = try Move(from: spare.dataDirectory, to: residence.path)
         do throws(EmbedError) {

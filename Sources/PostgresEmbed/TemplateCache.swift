@@ -34,8 +34,7 @@ struct TemplateCache: Sendable {
             try? Removal.remove(name, in: cache)
             return false
         }
-        var copy = TreeCopy(durability: .none)
-        return (try? copy.copy(template, to: target, path: name)) != nil
+        return (try? TreeCopy(durability: .none).copy(template, to: target, path: name)) != nil
     }
 
     /// Keeps a copy of a template, whole or not at all: made aside, on the disk, renamed.
@@ -45,8 +44,7 @@ struct TemplateCache: Sendable {
         do throws(EmbedError) {
             try FileSystem.makeDirectory(staged, in: cache)
             let target = try FileSystem.openDirectory(staged, in: cache)
-            var copy = TreeCopy(durability: .full)
-            try copy.copy(template, to: target, path: name)
+            try TreeCopy(durability: .full).copy(template, to: target, path: name)
             try Durability.full.syncFileSystem(of: target, path: path)
             // Somebody else may have been faster.
             guard unsafe files_rename_new(cache.number, staged, cache.number, name) == 0 else {

@@ -25,9 +25,10 @@ struct TemplateCluster: Sendable {
     /// Absolute path; there once ``ensure(progress:)`` has returned.
     var path: String { "\(privateDirectory)/template/\(name)" }
 
-    /// The version in full and a digest of what `initdb` is told: another of either is another template.
+    /// The version in full and a digest of what `initdb` is told and what is taken away afterwards: another of either is
+    /// another template.
     private var name: String {
-        let digest = CRC32C(of: Self.arguments.joined(separator: "\n").utf8).value
+        let digest = CRC32C(of: (Self.arguments + [Self.trimming]).joined(separator: "\n").utf8).value
         return "\(installation.version)-\(String(digest, radix: 16))"
     }
 
@@ -105,6 +106,22 @@ struct TemplateCluster: Sendable {
         // Who may enter is decided by files outside the cluster.
         for name in ["pg_hba.conf", "pg_ident.conf"] { try FileSystem.unlinkIfPresent(name, in: cluster) }
         try trimWriteAheadLog(of: cluster)
+        try removeMaps(from: cluster)
+    }
+
+    private static let trimming = "without free space and visibility maps"
+
+    /// A quarter of a cluster's files, and every clone makes a file of each. PostgreSQL takes a relation without a map
+    /// for one that is full and that not all see, and writes both when it vacuums. Source: PostgreSQL manual, sections
+    /// 73.3 and 73.4.
+    private func removeMaps(from directory: borrowing Descriptor) throws(EmbedError) {
+        for name in try FileSystem.entries(of: directory, path: path) {
+            if name.hasSuffix("_fsm") || name.hasSuffix("_vm") {
+                try FileSystem.unlinkIfPresent(name, in: directory)
+            } else if try FileSystem.status(of: name, in: directory)?.kind == .directory {
+                try removeMaps(from: try FileSystem.openDirectory(name, in: directory))
+            }
+        }
     }
 
     /// `initdb` leaves segments behind the one that its last checkpoint is in, empty and ready for use: megabytes that

@@ -5,6 +5,9 @@ public struct PoolLimits: Sendable, Equatable {
     /// Booted clusters that nobody owns yet, kept for new names in slots of `maxInstances` that no tenant needs; may be
     /// zero. Each saves one new name a clone and a boot, and costs an idle instance's memory.
     public var spares = 0
+    /// How long after a spare was taken the next one is begun: the session that it was taken for has the cores and the
+    /// disk to itself.
+    public var sparePause = Duration.zero
     /// Leases of one instance: PostgreSQL reserves memory for each connection it may ever have.
     public var maxConnections = 40
     /// Clients of one tenant in its queue; above the 1,000 that may meet a new name at once, below what would let one

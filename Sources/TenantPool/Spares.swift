@@ -93,10 +93,11 @@ extension Spares {
 // MARK: - The end of one
 
 extension Spares {
-    /// A spare for a new tenant, who owns it from now on; nil when none is ready.
-    mutating func takeReady() -> InstanceID? {
+    /// A spare for a new tenant, who owns it from now on; nil when none is ready. The next one is begun at `next`.
+    mutating func takeReady(nextAt next: Duration, now: Duration) -> InstanceID? {
         guard let spare = spares.first(where: \.isReady) else { return nil }
         enter(nil, spare.id)
+        if next > now && wanted > 0 { retryAt = max(next, retryAt ?? next) }
         return spare.id
     }
 

@@ -136,7 +136,7 @@ extension TenantPool {
             enter(nil, tenant, now: now)
             return []
         }
-        guard let spare = spares.takeReady() else {
+        guard let spare = spares.takeReady(nextAt: now + limits.sparePause, now: now) else {
             enter(.creating(instance), tenant, now: now)
             return [.create(instance, tenant)]
         }

@@ -7,14 +7,14 @@ import TenantPool
 ///
 ///     preparing ─▶ prepared ─▶ booting ─ READY ─▶ naming ─▶ serving ─▶ stopping      a tenant's
 ///                                 │                 ▲
-///                                 ╰─▶ warming ─▶ spare ─ claimed ─▶ journaling       nobody's yet
+///                                 ╰─▶ warming ─▶ spare ─ claimed ─▶ claiming         nobody's yet
 final class Instance {
     let id: InstanceID
     private(set) var holder: Holder
     var phase: Phase = .preparing
     /// Statements of the router's own that wait for the one connection that is kept for it.
     var statements: [Statement] = []
-    /// The connection that runs one of them.
+    /// The connection that runs one of them, or a spare's that waits for the claim.
     var administration: Administration?
     /// When somebody first wanted it.
     let wantedSince: Duration
@@ -54,17 +54,19 @@ final class Instance {
         /// A spare has its first connection, which leaves it the caches that every later one finds.
         case warming(Running, InstanceSocket)
         case spare(Running, InstanceSocket)
-        /// A worker gives the spare's directory to a tenant.
-        case journaling(Running, InstanceSocket, Interruption)
-        /// The database gets its name and its first roles.
+        /// A worker gives the spare's directory to a tenant, while its database gets the tenant's name.
+        case claiming(Running, InstanceSocket, Meanwhile)
+        /// The database gets its name and its first roles; the directory has its own.
         case naming(Running, InstanceSocket)
         case serving(Running, InstanceSocket)
         case stopping(Running, StopLadder)
     }
 
     /// What came to pass while a worker had the directory in its hands, to be dealt with when it is done.
-    enum Interruption {
-        case none
+    enum Meanwhile {
+        case nothing
+        /// The database bears its name.
+        case named
         /// It is to stop.
         case stop
         case exited(ExitStatus)
@@ -95,17 +97,25 @@ final class Instance {
     /// The way to its backends, while there is one.
     var socket: InstanceSocket? {
         switch phase {
-        case .warming(_, let socket), .spare(_, let socket), .journaling(_, let socket, _), .naming(_, let socket),
+        case .warming(_, let socket), .spare(_, let socket), .claiming(_, let socket, _), .naming(_, let socket),
             .serving(_, let socket):
             socket
         case .preparing, .prepared, .booting, .stopping: nil
         }
     }
 
+    /// True while no statement of the router's own is running.
+    var isFreeForStatements: Bool {
+        switch administration?.work {
+        case .statement: false
+        case .some(.none), nil: true
+        }
+    }
+
     /// Its process, from spawn to exit.
     var running: Running? {
         switch phase {
-        case .booting(let running), .warming(let running, _), .spare(let running, _), .journaling(let running, _, _),
+        case .booting(let running), .warming(let running, _), .spare(let running, _), .claiming(let running, _, _),
             .naming(let running, _), .serving(let running, _), .stopping(let running, _):
             running
         case .preparing, .prepared: nil

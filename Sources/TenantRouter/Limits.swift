@@ -28,6 +28,8 @@ enum Limits {
     static let abandonDeadline: Duration = .seconds(15)
     /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
     static let closingDeadline: Duration = .milliseconds(250)
+    /// How long after a spare was taken the next one is cloned: a first connect and its first statements are over.
+    static let sparePause: Duration = .milliseconds(100)
     /// The pause of a listener that ran out of descriptors or memory: clients wait in the backlog meanwhile.
     static let acceptPause: Duration = .milliseconds(100)
     /// The pause between two log lines about it: it may last.
@@ -87,8 +89,8 @@ enum Limits {
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
-    /// one statement of the router's own for each instance that boots or is asked, and some slack; the clients of the
-    /// console and of the status page; the statements of the library's users.
+    /// one connection of the router's own for each instance that boots, is asked or is a spare, and some slack; the
+    /// clients of the console and of the status page; the statements of the library's users.
     static let descriptorsOfTheRouter = 96 + 2 * consoles + queries + httpConnections + httpPlacesKeptFree
 
     /// Processes of an idle instance: the postmaster and what serves it.

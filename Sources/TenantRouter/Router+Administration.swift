@@ -26,8 +26,13 @@ extension Router {
     }
 
     private mutating func runNextStatement(of instance: Instance) {
-        while instance.administration == nil, let socket = instance.socket, !instance.statements.isEmpty {
+        while instance.isFreeForStatements, let socket = instance.socket, !instance.statements.isEmpty {
             let statement = instance.statements.removeFirst()
+            if let kept = instance.administration, kept.database == statement.database, kept.exchange.isIdle {
+                resume(kept, of: instance, statement)
+                continue
+            }
+            closeAdministration(of: instance)
             do throws(ReactorError) {
                 instance.administration = try administer(instance, statement, socket)
             } catch {
@@ -40,12 +45,26 @@ extension Router {
         _ instance: Instance, _ statement: Statement, _ socket: InstanceSocket
     ) throws(ReactorError) -> Administration {
         let exchange = AdminExchange(
-            user: RouterSQL.role, database: statement.database, statement: statement.text)
+            user: RouterSQL.role, database: statement.database, statement: statement.text, then: statement.future)
         let connection = try reactor.connect(
             to: .unix(path: socket.path), owner: Owner(.administration, instance.id).raw)
-        let deadline = reactor.deadline(
+        return Administration(
+            exchange: exchange, connection: connection, database: statement.database,
+            work: .statement(statement, deadline: administrationDeadline(instance)))
+    }
+
+    /// On the connection that has stayed.
+    private mutating func resume(_ kept: Administration, of instance: Instance, _ statement: Statement) {
+        var kept = kept
+        let actions = kept.exchange.run(statement.text, then: statement.future)
+        kept.work = .statement(statement, deadline: administrationDeadline(instance))
+        instance.administration = kept
+        for action in actions { perform(action, of: instance, kept.connection) }
+    }
+
+    private mutating func administrationDeadline(_ instance: Instance) -> Token {
+        reactor.deadline(
             at: reactor.now + Limits.administrationDeadline, owner: Owner(.administrationDeadline, instance.id).raw)
-        return Administration(statement: statement, exchange: exchange, connection: connection, deadline: deadline)
     }
 
     mutating func administration(_ id: InstanceID, _ token: Token, _ event: consuming Event) {
@@ -60,7 +79,7 @@ extension Router {
             var exchange = administration.exchange
             let actions = buffer.withBytes { exchange.received($0) }
             instance.administration?.exchange = exchange
-            for action in actions { perform(action, of: instance, administration) }
+            for action in actions { perform(action, of: instance, token) }
         case .endOfStream: administrationEnded(instance, administration)
         case .failed: administrationEnded(instance, administration)
         // What happens to other kinds of sources only, and what asks for nothing.
@@ -70,23 +89,36 @@ extension Router {
 
     private mutating func administrationEnded(_ instance: Instance, _ administration: Administration) {
         var exchange = administration.exchange
-        if exchange.isDone { return finish(administration, of: instance, .success([])) }
-        for action in exchange.endOfStream() { perform(action, of: instance, administration) }
+        if exchange.isDone { return finish(instance, .success([])) }
+        for action in exchange.endOfStream() { perform(action, of: instance, administration.connection) }
     }
 
-    private mutating func perform(
-        _ action: AdminExchange.Action, of instance: Instance, _ administration: Administration
-    ) {
+    private mutating func perform(_ action: AdminExchange.Action, of instance: Instance, _ connection: Token) {
         switch action {
-        case .send(let bytes): reactor.send(copying: bytes, to: administration.connection)
+        case .send(let bytes): reactor.send(copying: bytes, to: connection)
         case .finished(let rows):
-            switch administration.statement.purpose {
+            guard case .statement(let statement, _) = instance.administration?.work else { return }
+            switch statement.purpose {
             // Its backend has been told to go; the end of the stream says that it has.
             case .warming: break
-            case .naming, .occupancy, .role: finish(administration, of: instance, .success(rows))
+            case .rehearsal: pause(instance, .success(rows))
+            case .naming, .occupancy, .role: finish(instance, .success(rows))
             }
-        case .failed(let error): finish(administration, of: instance, .failure(error))
+        case .failed(let error): statementFailed(instance, error)
         }
+    }
+
+    private mutating func statementFailed(_ instance: Instance, _ error: ErrorMessage) {
+        if case .statement(let statement, let deadline) = instance.administration?.work,
+            let otherwise = statement.otherwise
+        {
+            log.debug("a statement of the router's own is tried anew: \(error.message)", metadata: metadata(instance))
+            reactor.cancel(deadline: deadline)
+            closeAdministration(of: instance)
+            instance.statements.insert(Statement(purpose: statement.purpose, text: otherwise), at: 0)
+            return runNextStatement(of: instance)
+        }
+        finish(instance, .failure(error))
     }
 
     mutating func administrationDeadlineExpired(_ id: InstanceID) {
@@ -95,15 +127,33 @@ extension Router {
         failStatements(of: instance, because: .notAnswering(after: Limits.administrationDeadline))
     }
 
-    private mutating func finish(
-        _ administration: Administration, of instance: Instance,
-        _ result: Result<[AnswerRow], ErrorMessage>
+    /// The statement is done, and the connection with it.
+    private mutating func finish(_ instance: Instance, _ result: Result<[AnswerRow], ErrorMessage>) {
+        let work = instance.administration?.work
+        closeAdministration(of: instance)
+        statementEnded(work, of: instance, result)
+    }
+
+    /// The statement is done, and the connection waits for the next one.
+    private mutating func pause(_ instance: Instance, _ result: Result<[AnswerRow], ErrorMessage>) {
+        let work = instance.administration?.work
+        instance.administration?.work = .none
+        statementEnded(work, of: instance, result)
+    }
+
+    private mutating func statementEnded(
+        _ work: Administration.Work?, of instance: Instance, _ result: Result<[AnswerRow], ErrorMessage>
     ) {
-        reactor.cancel(deadline: administration.deadline)
+        guard case .statement(let statement, let deadline) = work else { return }
+        reactor.cancel(deadline: deadline)
+        finished(statement, of: instance, result)
+        runNextStatement(of: instance)
+    }
+
+    private mutating func closeAdministration(of instance: Instance) {
+        guard let administration = instance.administration else { return }
         reactor.close(administration.connection)
         instance.administration = nil
-        finished(administration.statement, of: instance, result)
-        runNextStatement(of: instance)
     }
 
     private mutating func finished(
@@ -114,7 +164,8 @@ extension Router {
         }
         switch statement.purpose {
         case .naming: named(instance, result.map { _ in })
-        case .warming(let database): warmed(instance, database, result.map { _ in })
+        case .warming: warmed(instance, result.map { _ in })
+        case .rehearsal: rehearsed(instance, result.map { _ in })
         case .occupancy: occupancyTold(instance, result)
         case .role(_, let waiting):
             for session in waiting { roleSettled(session, result.map { _ in }) }
@@ -125,7 +176,7 @@ extension Router {
     mutating func failStatements(of instance: Instance, because error: ErrorMessage) {
         let waiting = instance.statements
         instance.statements = []
-        if let administration = instance.administration { finish(administration, of: instance, .failure(error)) }
+        finish(instance, .failure(error))
         for statement in waiting { finished(statement, of: instance, .failure(error)) }
     }
 }

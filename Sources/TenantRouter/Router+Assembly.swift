@@ -109,6 +109,7 @@ extension PoolLimits {
         queueTimeout = configuration.queueTimeout
         idleTimeout = configuration.idleTimeout
         spares = configuration.effectiveSpares
+        sparePause = Limits.sparePause
         // Sessions are told the end by PostgreSQL itself, which knows where a message ends: nothing is gained by
         // waiting for them before it is told.
         drainTimeout = .zero

@@ -125,34 +125,53 @@ extension Router {
     }
 
     /// The database of a new cluster gets its tenant's name, and the first users become its roles.
-    mutating func name(_ instance: Instance, _ running: Running, _ socket: InstanceSocket, for tenant: TenantName) {
+    private mutating func name(
+        _ instance: Instance, _ running: Running, _ socket: InstanceSocket, for tenant: TenantName
+    ) {
         guard let claim = running.cluster.claim else { return serve(instance, running, socket) }
         instance.phase = .naming(running, socket)
-        let roles = users(waitingFor: tenant)
-        run(
-            Statement(purpose: .naming, text: RouterSQL.claim(claim, roles: roles, privileges: store.privileges)),
-            on: instance)
+        runNaming(claim, of: instance, for: tenant)
     }
 
-    /// The database bears its name; the journal that says so is removed behind the client's back, because doing it
-    /// again would change nothing.
+    /// As if nothing of it had been done; where that fails, step by step.
+    mutating func runNaming(_ claim: Claim, of instance: Instance, for tenant: TenantName) {
+        let roles = users(waitingFor: tenant)
+        let statement = Statement(
+            purpose: .naming, text: RouterSQL.firstClaim(claim, roles: roles, privileges: store.privileges),
+            otherwise: RouterSQL.claim(claim, roles: roles, privileges: store.privileges))
+        run(statement, on: instance)
+    }
+
     mutating func named(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
-        guard case .naming(let running, let socket) = instance.phase else { return }
-        switch result {
-        case .success:
-            let (store, log, cluster, metadata) = (store, log, running.cluster, metadata(instance))
-            workers.submit {
-                do throws(EmbedError) {
-                    try store.finishClaim(cluster)
-                } catch {
-                    log.warning("the claim's journal stays until the next boot: \(error.message)", metadata: metadata)
-                }
-            }
-            serve(instance, running, socket)
-        case .failure(let error):
+        switch (instance.phase, result) {
+        case (.claiming(let running, let socket, .nothing), .success):
+            instance.phase = .claiming(running, socket, .named)
+        case (.claiming(let running, let socket, .nothing), .failure(let error)):
+            startFailed(instance, error)
+            instance.phase = .claiming(running, socket, .stop)
+        case (.naming(let running, let socket), .success): claimEnded(instance, running, socket)
+        case (.naming(let running, _), .failure(let error)):
             startFailed(instance, error)
             startLadder(instance, running)
+        // It stops, or has stopped.
+        case (.claiming, _), (.preparing, _), (.prepared, _), (.booting, _), (.warming, _), (.spare, _), (.serving, _),
+            (.stopping, _):
+            break
         }
+    }
+
+    /// Directory and database bear their names; the journal that says so is removed behind the client's back, because
+    /// doing it again would change nothing.
+    mutating func claimEnded(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
+        let (store, log, cluster, metadata) = (store, log, running.cluster, metadata(instance))
+        workers.submit {
+            do throws(EmbedError) {
+                try store.finishClaim(cluster)
+            } catch {
+                log.warning("the claim's journal stays until the next boot: \(error.message)", metadata: metadata)
+            }
+        }
+        serve(instance, running, socket)
     }
 
     /// Clients may enter.
@@ -207,8 +226,9 @@ extension Router {
         case .booting(let running), .warming(let running, _), .spare(let running, _), .naming(let running, _),
             .serving(let running, _):
             startLadder(instance, running)
-        case .journaling(let running, let socket, .none): instance.phase = .journaling(running, socket, .stop)
-        case .journaling, .preparing, .prepared, .stopping: break
+        case .claiming(let running, let socket, .nothing), .claiming(let running, let socket, .named):
+            instance.phase = .claiming(running, socket, .stop)
+        case .claiming, .preparing, .prepared, .stopping: break
         }
     }
 
@@ -216,7 +236,7 @@ extension Router {
     private func stopReason(_ instance: Instance) -> Instance.StopReason {
         switch (lifetime, instance.phase) {
         case (.stopping, _), (.hurrying, _), (.closing, _): return .shutdown
-        case (.serving, .booting), (.serving, .naming), (.serving, .journaling): return .bootTimeout
+        case (.serving, .booting), (.serving, .naming), (.serving, .claiming): return .bootTimeout
         case (.serving, _): break
         }
         if let tenant = instance.tenant, operations.isStopping(tenant) { return .asked }
@@ -268,8 +288,8 @@ extension Router {
         reactor.close(running.process)
         reactor.close(running.readiness)
         disarm(running)
-        if case .journaling(_, let socket, _) = instance.phase {
-            instance.phase = .journaling(running, socket, .exited(status))
+        if case .claiming(_, let socket, _) = instance.phase {
+            instance.phase = .claiming(running, socket, .exited(status))
         } else {
             ended(instance, running, status)
         }
@@ -293,7 +313,7 @@ extension Router {
             metadata["reason"] = instance.stopReason.map { "\($0.rawValue)" }
             if let reason = instance.stopReason { metrics.stopped(reason) }
             log.log(level: instance.tenant == nil ? .debug : .info, "instance has stopped", metadata: metadata)
-        case .booting, .naming, .journaling: startFailed(instance, bootFailure(instance, running))
+        case .booting, .naming, .claiming: startFailed(instance, bootFailure(instance, running))
         case .serving, .warming, .spare:
             if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
             log.error("instance died", metadata: metadata)

@@ -31,20 +31,25 @@ extension Router {
         }
     }
 
-    /// The first connection to a database builds what all later ones read: the router's own, then the clients'.
+    /// The first connection to a database builds what all later ones read: the clients' first, then the router's own,
+    /// which stays, because a backend and its caches are most of what a claim would wait for.
     mutating func warm(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
         instance.phase = .warming(running, socket)
-        warm(instance, RouterSQL.adminDatabase)
+        run(Statement(purpose: .warming, text: RouterSQL.warming), on: instance)
     }
 
-    private mutating func warm(_ instance: Instance, _ database: String) {
-        run(Statement(purpose: .warming(database), text: RouterSQL.warming), on: instance)
+    mutating func warmed(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
+        guard case .warming = instance.phase else { return }
+        switch result {
+        case .success:
+            run(Statement(purpose: .rehearsal, text: RouterSQL.rehearsal(privileges: store.privileges)), on: instance)
+        case .failure: rehearsed(instance, result)
+        }
     }
 
-    mutating func warmed(_ instance: Instance, _ database: String, _ result: Result<Void, ErrorMessage>) {
+    mutating func rehearsed(_ instance: Instance, _ result: Result<Void, ErrorMessage>) {
         guard case .warming(let running, let socket) = instance.phase else { return }
         switch result {
-        case .success where database == RouterSQL.adminDatabase: warm(instance, RouterSQL.claimableDatabase)
         case .success:
             instance.phase = .spare(running, socket)
             log.debug("a spare is ready", metadata: ["pid": "\(running.processID)"])
@@ -59,27 +64,25 @@ extension Router {
 // MARK: - Claiming
 
 extension Router {
-    /// The spare's directory gets the tenant's name, journalled, on a worker's time; then its database does.
+    /// The spare's directory gets the tenant's name, journalled, on a worker's time, and at the same time its database
+    /// does. Clients enter when both are done: until then nobody has been promised anything, and a spare without a
+    /// journal is nobody's, whatever its database is called.
     mutating func claim(_ id: InstanceID, for tenant: TenantName, insteadOf provisional: InstanceID) {
         instances[provisional] = nil
         guard let instance = instances[id], case .spare(let running, let socket) = instance.phase else { return }
         instance.claimed(by: tenant)
-        instance.phase = .journaling(running, socket, .none)
+        instance.phase = .claiming(running, socket, .nothing)
         running.start = (.claim, reactor.now)
+        let claim = Claim(ofSpareFor: tenant.string, directoryName: tenant.directoryName)
         let (store, mailbox, spare) = (store, mailbox, running.cluster)
         workers.submit {
-            mailbox.post(
-                .journaled(
-                    id,
-                    Result { () throws(EmbedError) in
-                        try store.claim(
-                            spare, directoryName: tenant.directoryName, databaseName: tenant.string)
-                    }))
+            mailbox.post(.journaled(id, Result { () throws(EmbedError) in try store.claim(spare, by: claim) }))
         }
+        runNaming(claim, of: instance, for: tenant)
     }
 
     mutating func journaled(_ id: InstanceID, _ result: Result<PreparedCluster, EmbedError>) {
-        guard let instance = instances[id], case .journaling(let running, let socket, let interruption) = instance.phase
+        guard let instance = instances[id], case .claiming(let running, let socket, let meanwhile) = instance.phase
         else { return }
         switch result {
         case .success(let cluster):
@@ -90,10 +93,11 @@ extension Router {
             if let tenant = instance.tenant { hibernated(tenant) }
             instance.claimFailed()
         }
-        switch (interruption, instance.tenant) {
+        switch (meanwhile, instance.tenant) {
         case (.exited(let status), _): ended(instance, running, status)
-        case (.stop, _), (.none, nil): startLadder(instance, running)
-        case (.none, let tenant?): name(instance, running, socket, for: tenant)
+        case (.stop, _), (.nothing, nil), (.named, nil): startLadder(instance, running)
+        case (.nothing, _?): instance.phase = .naming(running, socket)
+        case (.named, _?): claimEnded(instance, running, socket)
         }
     }
 }

@@ -7,7 +7,7 @@ public struct AnswerRow: Sendable, Equatable {
 }
 
 /// The router's own SQL on a connection of its own: connect, run statements by the simple protocol, gather what comes,
-/// terminate.
+/// and terminate, or stay for more.
 ///
 /// The instance trusts whoever reaches its socket, so any request for a password is a failure. What it sends is not
 /// trusted: a frame and the sum of all rows are bounded.
@@ -16,10 +16,17 @@ public struct AdminExchange: Sendable {
     public enum Action: Sendable, Equatable {
         /// Write these bytes.
         case send([UInt8])
-        /// All statements were executed; the rows of all of them. Close the connection.
+        /// All statements were executed; the rows of all of them. Close the connection, unless it stays.
         case finished([AnswerRow])
-        /// They were not, or nobody knows. Close the connection.
+        /// They were not, or nobody knows; while there are none, the instance has ended it. Close the connection.
         case failed(ErrorMessage)
+    }
+
+    /// What becomes of the connection once its statements were executed. After a failure it is always closed.
+    public enum Future: Sendable {
+        case ends
+        /// It waits for ``AdminExchange/run(_:then:)``.
+        case stays
     }
 
     /// The most that all rows together, and the longest frame, may have, in bytes: far more than a catalog lookup has,
@@ -29,7 +36,8 @@ public struct AdminExchange: Sendable {
     private enum State {
         case authenticating
         case startingUp
-        case querying
+        case querying(Future)
+        case idle
         case done
     }
 
@@ -44,26 +52,42 @@ public struct AdminExchange: Sendable {
 
     /// The StartupMessage to send first.
     public let opening: [UInt8]
-    private let statement: String
+    private let statement: (text: String, future: Future)
     private var frames = FrameAssembler(.backend, limit: Self.answerLimit)
     private var state = State.authenticating
     private var answer = Answer()
 
     /// An exchange that will run `statement`, which may be several, as one implicit transaction. Whatever the database's
     /// own settings are, text comes as UTF-8.
-    public init(user: String, database: String, statement: String) {
+    public init(user: String, database: String, statement: String, then future: Future = .ends) {
         self.opening = Frontend.startupMessage(
             user: user, database: database,
             parameters: [("application_name", "routerd"), ("client_encoding", "UTF8")])
-        self.statement = statement
+        self.statement = (statement, future)
     }
 
     /// True once `.finished` or `.failed` was returned; whatever comes later is ignored.
     public var isDone: Bool {
         switch state {
         case .done: true
-        case .authenticating, .startingUp, .querying: false
+        case .authenticating, .startingUp, .querying, .idle: false
         }
+    }
+
+    /// True while it waits for another statement.
+    public var isIdle: Bool {
+        switch state {
+        case .idle: true
+        case .authenticating, .startingUp, .querying, .done: false
+        }
+    }
+
+    /// Another statement on a connection that has stayed and is done with the one before it.
+    public mutating func run(_ statement: String, then future: Future) -> [Action] {
+        guard case .idle = state else { preconditionFailure("a statement at a time, and none after the end") }
+        answer = Answer()
+        state = .querying(future)
+        return [.send(Frontend.query(statement))]
     }
 
     /// The instance sent something.
@@ -98,7 +122,8 @@ public struct AdminExchange: Sendable {
         switch state {
         case .authenticating: return authenticationReceived(frame)
         case .startingUp: return startupAnswerReceived(frame)
-        case .querying: return queryAnswerReceived(frame)
+        case .querying(let future): return queryAnswerReceived(frame, then: future)
+        case .idle: return unexpected(frame)
         case .done: return []
         }
     }
@@ -120,21 +145,31 @@ public struct AdminExchange: Sendable {
         switch frame.tag {
         case Backend.Tag.backendKeyData: return []
         case Backend.Tag.readyForQuery:
-            state = .querying
-            return [.send(Frontend.query(statement))]
+            state = .querying(statement.future)
+            return [.send(Frontend.query(statement.text))]
         default: return unexpected(frame)
         }
     }
 
-    private mutating func queryAnswerReceived(_ frame: Frame) -> [Action] {
+    private mutating func queryAnswerReceived(_ frame: Frame, then future: Future) -> [Action] {
         switch frame.tag {
         case Backend.Tag.commandComplete, Backend.Tag.emptyQueryResponse: return []
         case Backend.Tag.rowDescription: return columnsReceived(frame)
         case Backend.Tag.dataRow: return rowReceived(frame)
-        case Backend.Tag.readyForQuery:
-            state = .done
-            return [.send(Frontend.terminate), answer.error.map(Action.failed) ?? .finished(answer.rows)]
+        case Backend.Tag.readyForQuery: return statementEnded(then: future)
         default: return unexpected(frame)
+        }
+    }
+
+    private mutating func statementEnded(then future: Future) -> [Action] {
+        switch (answer.error, future) {
+        case (let error?, _): return fail(error)
+        case (nil, .ends):
+            state = .done
+            return [.send(Frontend.terminate), .finished(answer.rows)]
+        case (nil, .stays):
+            state = .idle
+            return [.finished(answer.rows)]
         }
     }
 

@@ -4,19 +4,27 @@ import Logging
 import Synchronization
 import TenantRouter
 
-/// What SIGHUP and the console's RELOAD do where there is a configuration file: the file is read again, under the flags and variables that the
-/// program was started with, and what can change at run time does.
+/// What SIGHUP and the console's RELOAD do where there is a configuration file: the file is read again, under the flags
+/// and variables that the program was started with, and what can change at run time does.
+///
+/// Without a file the signal means that a terminal was closed, unless a service manager has started the program: there
+/// is no terminal then, and nothing to read either, which is said.
 final class Reload: Sendable {
     static let signal = SIGHUP
 
     private let options: ServeOptions
+    /// Who waits for the end of it.
+    private let manager: ServiceManager?
     /// What the running router was told last.
     private let told: Mutex<ToldOptions>
     /// The reload that was begun last; the next one waits for it.
     private let last = Mutex<Task<String?, Never>?>(nil)
 
-    init(options: ServeOptions, told: ToldOptions) {
+    /// Nil where the signal has its other meaning.
+    init?(options: ServeOptions, told: ToldOptions, manager: ServiceManager?) {
+        guard told.file != nil || manager != nil else { return nil }
         self.options = options
+        self.manager = manager
         self.told = Mutex(told)
     }
 
@@ -45,7 +53,10 @@ final class Reload: Sendable {
             let before = last
             let task = Task {
                 _ = await before?.value
-                return await self.reload(router)
+                self.manager?.tellReloading()
+                let failure = await self.reload(router)
+                self.manager?.tellReady(on: router.address)
+                return failure
             }
             last = task
             return task
@@ -55,6 +66,10 @@ final class Reload: Sendable {
     private func reload(_ router: MultiTenantRouter) async -> String? {
         let before = told.withLock(\.self)
         let log = before.router.logger
+        guard before.file != nil else {
+            log.info("nothing to read again: there is no configuration file (--config)")
+            return nil
+        }
         do {
             let after = try options.told()
             guard let outcome = try await router.reload(after.router) else { return nil }

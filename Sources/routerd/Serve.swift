@@ -8,7 +8,8 @@ struct Serve: ParsableCommand {
         abstract: "Serve in the foreground until SIGINT or SIGTERM; a second signal hurries.",
         discussion: """
             Flags win over environment variables (--max-instances is ROUTERD_MAX_INSTANCES), those over a configuration
-            file (max-instances = 50). With a file, SIGHUP reads it again; without one it stops the server like SIGTERM.
+            file (max-instances = 50). With a file, SIGHUP reads it again; without one it stops the server like SIGTERM,
+            unless a service manager has started it (NOTIFY_SOCKET).
             """,
         aliases: ["start-router"])
 
@@ -21,9 +22,10 @@ struct Serve: ParsableCommand {
         if told.router.storage == .memory, told.isFlag(.dir) {
             throw Failure.usage("--memory keeps nothing in a directory, and --dir names one: choose either")
         }
-        let reload = told.file == nil ? nil : Reload(options: options, told: told)
+        let reload = Reload(options: options, told: told, manager: manager)
         let server = Server(
-            told, stopSignals: Self.stopSignals(reloads: reload != nil), manager: manager, passed: passed)
+            told, stopSignals: Self.stopSignals(reloads: reload != nil),
+            otherSignals: reload == nil ? [] : [Reload.signal], manager: manager, passed: passed)
         try server.run { router in
             Self.announce(router, format: told.logFormat)
             reload?.onHangup(of: router)

@@ -5,14 +5,21 @@ import TenantRouter
 struct Server {
     private let told: ToldOptions
     private let configuration: RouterConfiguration
+    private let otherSignals: [Int32]
     /// Who is told how it is getting on.
     private let manager: ServiceManager?
     /// Sockets that were bound for it.
     private let passed: [CInt]
 
-    /// - Parameter stopSignals: end it orderly, and in a hurry when another one comes.
-    init(_ told: ToldOptions, stopSignals: [Int32], manager: ServiceManager? = nil, passed: [CInt] = []) {
+    /// - Parameters:
+    ///   - stopSignals: end it orderly, and in a hurry when another one comes.
+    ///   - otherSignals: what the caller waits for itself.
+    init(
+        _ told: ToldOptions, stopSignals: [Int32], otherSignals: [Int32] = [], manager: ServiceManager? = nil,
+        passed: [CInt] = []
+    ) {
         self.told = told
+        self.otherSignals = otherSignals
         self.manager = manager
         self.passed = passed
         var configuration = told.router
@@ -60,8 +67,7 @@ struct Server {
         Self.keepStandardDescriptors()
         var set = sigset_t()
         unsafe sigemptyset(&set)
-        let reload = told.file == nil ? [] : [Reload.signal]
-        for signal in configuration.stopSignals + reload { unsafe sigaddset(&set, signal) }
+        for signal in configuration.stopSignals + otherSignals { unsafe sigaddset(&set, signal) }
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
         _ = signal(SIGPIPE, SIG_IGN)
         var limit = rlimit()

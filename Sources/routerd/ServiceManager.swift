@@ -1,8 +1,8 @@
 import Glibc
 import TenantRouter
 
-/// The service manager that started this program, told how it is getting on: ready, alive, stopping. Sources:
-/// sd_notify(3), sd_watchdog_enabled(3).
+/// The service manager that started this program, told how it is getting on: ready, alive, reloading, stopping.
+/// Sources: sd_notify(3), sd_watchdog_enabled(3).
 ///
 /// Written out, because all there is to it is one datagram a message.
 struct ServiceManager: Sendable {
@@ -46,7 +46,7 @@ struct ServiceManager: Sendable {
 
     /// Tells the life of a router that serves, and returns when it has stopped.
     func accompany(_ router: MultiTenantRouter) async {
-        tell("READY=1", "STATUS=serving on \(router.address)")
+        tellReady(on: router.address)
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await report(on: router) }
             await router.untilStopping()
@@ -54,6 +54,17 @@ struct ServiceManager: Sendable {
             await router.untilStopped()
             group.cancelAll()
         }
+    }
+
+    /// Clients are served, or a reload is over.
+    func tellReady(on address: String) { tell("READY=1", "STATUS=serving on \(address)") }
+
+    /// A reload begins, at this time: a manager that has asked for one tells it from an earlier one by that.
+    func tellReloading() {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        let microseconds = time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+        tell("RELOADING=1", "MONOTONIC_USEC=\(microseconds)", "STATUS=reading the configuration again")
     }
 
     /// Signs of life, as long as there is life: the router answers from the thread that does all the work, so if that

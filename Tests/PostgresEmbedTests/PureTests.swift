@@ -303,15 +303,15 @@ struct FileTests {
             try FileSystem.makeDirectory("deep", in: source)
             try FileSystem.replace("small", in: try FileSystem.openDirectory("deep", in: source), with: [1, 2])
             let target = try FileSystem.openDirectory("to", in: directory)
-            var copy = TreeCopy(durability: .full)
-            try copy.copy(source, to: target, path: path)
+            try TreeCopy(durability: .full).copy(source, to: target, path: path)
             try Durability.full.syncFileSystem(of: target, path: path)
             #expect(try FileSystem.contents(of: "large", in: target, limit: 2_000_000) == large)
             #expect(try FileSystem.contents(of: "empty", in: target) == [])
             #expect(try FileSystem.contents(of: "small", in: FileSystem.openDirectory("deep", in: target)) == [1, 2])
             // A second copy into the same place would mix two clusters.
-            var again = TreeCopy(durability: .full)
-            #expect(throws: EmbedError.self) { try again.copy(source, to: target, path: path) }
+            #expect(throws: EmbedError.self) {
+                try TreeCopy(durability: .full).copy(source, to: target, path: path)
+            }
         }
     }
 

@@ -90,7 +90,7 @@ struct SpareTests {
                     try instance.query("SELECT count(*) FROM big") == "200000"
                 }
                 #expect(throws: EmbedError.self) {
-                    try store.claim(instance.cluster, directoryName: "tenant", databaseName: "tenant")
+                    try store.claim(instance.cluster, by: Claim(ofSpareFor: "tenant", directoryName: "tenant"))
                 }
                 instance.stop()
                 #expect(FileSystem.status(ofPath: path + "/postmaster.pid") == nil)
@@ -133,6 +133,9 @@ struct SpareTests {
             let store = workshop.store
             let instance = try workshop.bootSpare()
             _ = try store.prepare(directoryName: "taken", databaseName: "taken", mayCreate: true)
+            // A claim that was tried out first has left nothing.
+            let rehearsal = RouterSQL.rehearsal(privileges: store.privileges)
+            #expect(try instance.query(rehearsal, user: RouterSQL.role, database: RouterSQL.adminDatabase) == "")
             let spare = instance.cluster.dataDirectory
             let before = try FileSystem.entries(of: try FileSystem.openDirectory(spare), path: spare).sorted()
             #expect(throws: EmbedError.self) { try instance.claim("taken") }
@@ -141,6 +144,11 @@ struct SpareTests {
             #expect(instance.cluster.claim == nil)
             try instance.claim("free")
             try instance.expect("SELECT current_database()", gives: "free")
+            try instance.expect(
+                """
+                SELECT datname FROM pg_database UNION ALL
+                SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_|^routerd_owner$' ORDER BY 1
+                """, gives: "alice\nfree\nrouterd\ntemplate0\ntemplate1")
         }
     }
 
@@ -201,11 +209,13 @@ struct InterruptedClaimTests {
     /// How far the claim came before everything was killed.
     enum Cut: CaseIterable {
         case booted, fileBegun, fileWritten, renamed, logRenamed, databaseRenamed, fileRemoved
+        // The database's name was quicker than the journal.
+        case databaseBeforeFile, databaseBeforeRename
 
         var isClaimed: Bool {
             switch self {
-            case .booted, .fileBegun: false
-            case .fileWritten, .renamed, .logRenamed, .databaseRenamed, .fileRemoved: true
+            case .booted, .fileBegun, .databaseBeforeFile: false
+            case .fileWritten, .renamed, .logRenamed, .databaseRenamed, .fileRemoved, .databaseBeforeRename: true
             }
         }
     }
@@ -283,18 +293,23 @@ private func claim(
     let cluster = try FileSystem.openDirectory(spare.dataDirectory)
     let claim = Claim(databaseName: name, oldName: RouterSQL.claimableDatabase, directoryName: name)
     if cut == .booted { return }
+    let rename = {
+        let sql = RouterSQL.firstClaim(claim, roles: ["alice"], privileges: workshop.store.privileges)
+        let answer = try instance.query(sql, user: RouterSQL.role, database: RouterSQL.adminDatabase)
+        if !answer.isEmpty { Issue.record("claim: \(answer)") }
+    }
+    if cut == .databaseBeforeFile { return try rename() }
     if cut == .fileBegun {
         return try FileSystem.replace(Claim.fileName + ".new", in: cluster, with: claim.content)
     }
     try claim.write(in: cluster, durability: .full)
     if cut == .fileWritten { return }
+    if cut == .databaseBeforeRename { return try rename() }
     try Move(from: spare.dataDirectory, to: tenant.path).rename()
     if cut == .renamed { return }
     _ = spare.log.rename(to: tenant.log)
     if cut == .logRenamed { return }
-    let sql = RouterSQL.claim(claim, roles: ["alice"], privileges: workshop.store.privileges)
-    let answer = try instance.query(sql, user: RouterSQL.role, database: RouterSQL.adminDatabase)
-    if !answer.isEmpty { Issue.record("claim: \(answer)") }
+    try rename()
     if cut == .databaseRenamed { return }
     try FileSystem.unlinkIfPresent(Claim.fileName, in: cluster)
 }

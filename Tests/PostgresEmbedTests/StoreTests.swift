@@ -46,6 +46,24 @@ struct StoreTests {
                 #expect(try FileSystem.entries(of: directory, path: name) == content)
             }
             #expect(try store.directoryNames().sorted() == ["fifo", "old"])
+
+            // Who prepares a cluster keeps repairs from it, until it is up or has failed: its postmaster may read the
+            // configuration at any time until then.
+            func isFree(_ cluster: CInt) -> Bool { flock(cluster, LOCK_EX | LOCK_NB) == 0 }
+            for isUp in [true, false] {
+                let prepared = try store.prepare(directoryName: "good", databaseName: "good", mayCreate: true)
+                let repairer = try FileSystem.openDirectory("good", in: base)
+                #expect(!isFree(repairer.number))
+                if isUp {
+                    let sockets = try FileSystem.openDirectory(prepared.socketDirectory)
+                    try FileSystem.replace(".s.PGSQL.5432", in: sockets, with: [])
+                    _ = try prepared.takeSocket()
+                    #expect(isFree(repairer.number))
+                }
+                withExtendedLifetime(prepared) {}
+            }
+            let repairer = try FileSystem.openDirectory("good", in: base)
+            #expect(isFree(repairer.number), "a boot that came to nothing")
         }
     }
 

@@ -144,7 +144,7 @@ final class Instance {
 
     /// A spare becomes a tenant's.
     func claim(_ name: String) throws {
-        cluster = try store.claim(cluster, directoryName: name, databaseName: name)
+        cluster = try store.claim(cluster, by: Claim(ofSpareFor: name, directoryName: name))
         try workshop.finishClaim(of: self)
     }
 

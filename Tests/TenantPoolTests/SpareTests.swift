@@ -125,6 +125,24 @@ private let table: [Row: [Column: String]] = [
         #expect(driver.pool.state(of: name("a")) == .ready)
     }
 
+    /// A clone that began with the client's connect took the core that its backend started on.
+    @Test func theSessionThatTookASpareHasTheMachineForAWhile() {
+        var limits = smallLimits
+        limits.sparePause = .seconds(1)
+        var driver = Driver(limits, spares: 1)
+        _ = driver.makeSpare(1)
+        _ = [driver.request(1, "a"), driver.isNew(2)]
+        #expect(driver.ready(1) == "grant 1 1")
+        #expect(driver.wait(0.9) == "")
+        #expect(driver.wait(0.1) == "prepareSpare 3")
+        // A claim that lasts longer than that, and spares that nobody wants any more.
+        _ = [driver.giveBack(1), driver.stop("a"), driver.exited(1), driver.sparePrepared(3), driver.ready(3)]
+        _ = [driver.request(2, "b"), driver.isNew(4)]
+        #expect(driver.wait(2) == "")
+        #expect(driver.change { $0.spares = 0 } == "")
+        #expect(driver.ready(3) == "grant 2 3")
+    }
+
     @Test func aKnownNameLeavesTheSparesAlone() {
         var driver = Driver(spares: 1)
         _ = driver.makeSpare(1)

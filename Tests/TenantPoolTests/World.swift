@@ -92,6 +92,7 @@ struct World {
         var limits = PoolLimits()
         limits.maxInstances = .random(in: 1...6, using: &chance)
         limits.spares = .random(in: 0...3, using: &chance)
+        limits.sparePause = .seconds(.random(in: 0...2, using: &chance))
         limits.maxConnections = .random(in: 1...4, using: &chance)
         limits.maxWaitersPerTenant = .random(in: 1...8, using: &chance)
         limits.maxBooting = .random(in: 1...4, using: &chance)

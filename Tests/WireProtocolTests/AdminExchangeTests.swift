@@ -123,6 +123,45 @@ private let leaves = AdminExchange.Action.send(Frontend.terminate)
         }
     }
 
+    @Test func aConnectionThatStaysRunsTheNextStatement() {
+        var exchange = AdminExchange(user: "routerd", database: "template1", statement: "SELECT 1", then: .stays)
+        func received(_ bytes: [UInt8]) -> [AdminExchange.Action] { unsafe exchange.received(bytes.span.bytes) }
+        let answer = AnswerRow(columns: ["a"], values: ["1"])
+        #expect(received(begun + description(1) + row([0x31]) + idle) == [asks, .finished([answer])])
+        #expect(exchange.isIdle && !exchange.isDone)
+        #expect(received(error(.notice).noticeResponse() + frame("S", Array("a\0b\0".utf8))) == [])
+        #expect(exchange.run("SELECT 2", then: .stays) == [.send(Frontend.query("SELECT 2"))])
+        #expect(!exchange.isIdle)
+        #expect(received(frame("C", [0]) + idle) == [.finished([])], "without the rows of the one before")
+        #expect(exchange.run("SELECT 3", then: .ends) == [.send(Frontend.query("SELECT 3"))])
+        #expect(received(idle) == [leaves, .finished([])])
+        #expect(exchange.isDone && exchange.endOfStream() == [])
+    }
+
+    /// A server that is told to stop, or that limits idle sessions, ends the connection while nothing is asked.
+    @Test func aConnectionThatStaysCanEndOrFail() {
+        func staying() -> AdminExchange {
+            var exchange = AdminExchange(user: "routerd", database: "template1", statement: "SELECT 1", then: .stays)
+            #expect(unsafe exchange.received((begun + idle).span.bytes) == [asks, .finished([])])
+            return exchange
+        }
+        let cells: [([UInt8], AdminExchange.Action)] = [
+            (error(.fatal).errorResponse(), .failed(error(.fatal))),
+            (idle, .failed(ErrorMessage(.protocolViolation, "unexpected message \"Z\" from the instance"))),
+        ]
+        for (message, end) in cells {
+            var exchange = staying()
+            #expect(unsafe exchange.received(message.span.bytes) == [leaves, end])
+            #expect(exchange.isDone)
+        }
+        var exchange = staying()
+        #expect(exchange.endOfStream().count == 1 && exchange.isDone)
+        exchange = staying()
+        #expect(exchange.run("SELECT 2", then: .stays).count == 1)
+        let failure = error(.error).errorResponse() + idle
+        #expect(unsafe exchange.received(failure.span.bytes) == [leaves, .failed(error(.error))])
+    }
+
     @Test func nothingFollowsTheEnd() {
         #expect(outcome(of: [begun + idle + idle, row([1]), [1, 2, 3]], ends: true) == [asks, leaves, .finished([])])
     }

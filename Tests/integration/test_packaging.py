@@ -193,13 +193,18 @@ def check_package(root):
     port = free_port()
     script = f"""
         set -e
-        routerd serve --dir /var/lib/routerd --port {port} --confine auto &
+        # What systemd does: a directory of the unit's user, and the program as that user.
+        install --directory --owner=postgres --group=postgres --mode=700 /var/lib/routerd
+        setpriv --reuid=postgres --regid=postgres --init-groups --no-new-privs \\
+            routerd serve --dir /var/lib/routerd --port {port} --confine auto &
         for _ in $(seq 300); do psql -qc '' postgresql://localhost:{port}/alice 2>/dev/null && break; sleep 0.1; done
         psql -Atc 'SELECT current_database()' postgresql://localhost:{port}/alice
-        routerd stop --dir /var/lib/routerd
+        ps -C routerd -o user=
+        setpriv --reuid=postgres --regid=postgres --init-groups routerd stop --dir /var/lib/routerd
         wait
     """
-    assert run(*inside, "sh", "-c", script).stdout.splitlines()[-1] == "alice"
+    said = run(*inside, "sh", "-c", script).stdout.split()
+    assert "alice" in said and "postgres" in said, said
     (root / "etc/default/routerd").open("a").write("ROUTERD_PORT=6000\n")
     run(*inside, "dpkg", "-i", f"/packages/{package.name}")
     assert "ROUTERD_PORT=6000" in (root / "etc/default/routerd").read_text()

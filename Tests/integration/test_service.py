@@ -1,6 +1,5 @@
 """What a service manager is told, and the sockets it passes: the protocols of systemd, without systemd."""
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -11,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import processes
+from meters import reactor_thread, stopped
 from router import command, free_port, temporary_directory
-
-libc = ctypes.CDLL(None, use_errno=True)
-libc.ptrace.restype = ctypes.c_long
-libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
-WALL = 0x40000000
 
 
 class Manager:
@@ -97,34 +92,10 @@ def test_the_watchdog_hears_from_the_thread_that_works(routers, manager):
     pings = [message for message in manager.collect(1.5) if message.get("WATCHDOG") == "1"]
     assert len(pings) >= 4, f"{len(pings)} pings in 1.5 s, where 7 are due"
     assert "0 sessions" in pings[-1]["STATUS"]
-    with _stopped(_reactor_thread(router.pid)):
+    with stopped(reactor_thread(router.pid)):
         manager.collect(0.3)
         assert not manager.collect(1.0), "the router that hangs is said to be alive"
     assert manager.expect("WATCHDOG", within=5)
-
-
-def _reactor_thread(pid):
-    """The thread whose children the postmasters are; the first one only waits for it."""
-    threads = sorted(int(entry) for entry in os.listdir(f"/proc/{pid}/task"))
-    named = [tid for tid in threads if Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip() == "routerd"]
-    (reactor,) = [tid for tid in named if tid != pid]
-    return reactor
-
-
-class _stopped:
-    """One thread, while the others go on: SIGSTOP would stop them all."""
-
-    def __init__(self, thread):
-        self.thread = thread
-
-    def __enter__(self):
-        for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
-            if libc.ptrace(request, self.thread, None, None) != 0:
-                pytest.skip(f"ptrace is not allowed here: {os.strerror(ctypes.get_errno())}")
-        os.waitpid(self.thread, WALL)
-
-    def __exit__(self, *_):
-        libc.ptrace(PTRACE_DETACH, self.thread, None, None)
 
 
 def test_what_is_said_is_said_by_the_router_alone(routers, manager):
@@ -148,6 +119,43 @@ def test_nobody_to_tell(listening, tmp_path):
     for address in ("relative", "@", "/" + "x" * 108):
         result = command("serve", "--port", port, "--dir", tmp_path / "data", environment={"NOTIFY_SOCKET": address})
         assert "NOTIFY_SOCKET" in result.stderr and "in use" in result.stderr
+
+
+# Reloads
+
+
+def reload(router, manager, expected):
+    """As `systemctl reload` does: it returns when the router says that it is ready again. `expected` is what it logs, in
+    a thread of its own."""
+    asked = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    os.kill(router.pid, signal.SIGHUP)
+    begun = manager.expect("RELOADING", within=10)
+    assert begun["RELOADING"] == "1"
+    assert asked <= int(begun["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert manager.expect("READY", within=10)["READY"] == "1"
+    assert processes.eventually(lambda: expected in router.log, 5), router.log
+
+
+def test_a_reload_is_told_from_its_beginning_to_its_end(routers, manager):
+    """`systemctl reload` returned before anything had changed; and where the new file had a mistake, never."""
+    router = routers.prepared(environment={"NOTIFY_SOCKET": manager.variable})
+    file = router.home / "routerd.toml"
+    file.write_text("max-instances = 7\n")
+    router.arguments += ["--config", file]
+    router.start()
+    manager.expect("READY")
+    file.write_text("max-instances = 8\n")
+    reload(router, manager, "max-instances: 7 → 8")
+    file.write_text("max-instances = \n")
+    reload(router, manager, "stays as it is")
+
+
+def test_a_reload_without_a_file_stops_nothing(routers, manager):
+    """SIGHUP means that a terminal was closed, and `systemctl reload` took the service away from its clients."""
+    router = routers(environment={"NOTIFY_SOCKET": manager.variable})
+    manager.expect("READY")
+    reload(router, manager, "there is no configuration file")
+    assert router.value("tenant", "SELECT 1") == 1
 
 
 # Sockets

@@ -49,6 +49,25 @@ def test_a_new_name_gets_a_spare_and_the_spare_is_replaced(routers):
     assert len(identifiers) == 2
 
 
+def test_the_router_leaves_a_claimed_spare_to_its_tenant(routers):
+    """A spare keeps a connection of the router's for the claim. It ends with the claim, and where it has ended before, by
+    a setting of the operator's or by force, the claim makes itself another."""
+    router = routers("--spares", "1", *DEBUG)
+    for index, name in enumerate(("kept", "cut")):
+        wait_for_spares(router, index + 1)
+        backends = [pid for pid in processes.descendants(router.pid) if "routerd template1" in processes.describe([pid])]
+        if name == "cut":
+            assert len(backends) == 1, "the new spare's"
+            os.kill(backends[0], signal.SIGTERM)
+            assert processes.eventually(lambda: processes.state(backends[0]) in (None, "Z", "X"), within=5)
+        with router.connect(name) as connection:
+            assert connection.execute("SELECT current_database()").fetchone() == (name,)
+            own = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'routerd' AND backend_type = 'client backend'"
+            assert processes.eventually(lambda: connection.execute(own).fetchone() == (0,), within=5)
+        assert claims(router) == index + 1
+    assert "cannot" not in router.log and "own failed" not in router.log
+
+
 def test_a_claimed_spare_behaves_like_any_cluster(routers, tmp_path):
     """The postmaster was started in a directory that has another name since: whatever keeps the old path in mind
     shows when it reads a file again."""
