@@ -15,9 +15,10 @@ from browser import Browser
 from console import token
 from status import place
 
-# A browser is a large package that nothing else needs: whoever has one runs these.
+# A browser is a large package that nothing else needs, and takes seconds for each test.
 pytestmark = [
     pytest.mark.soak,
+    pytest.mark.skipif(not {"ROUTERD_SOAK", "ROUTERD_PICTURE"} & set(os.environ), reason="needs a browser: `make soak`"),
     pytest.mark.skipif(browser.PROGRAM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 ROUTER_ARGUMENTS = ("--http", "127.0.0.1:0", "--spares", "1")
