@@ -370,6 +370,9 @@ extension TenantPool {
         tenants[tenant]?.phase.instance.map { connections(of: $0) } ?? limits.maxConnections
     }
 
+    /// How many leases the tenant's instance has given out.
+    public func leases(of tenant: TenantName) -> Int { tenants[tenant]?.phase.leases ?? 0 }
+
     /// Whether a tenant waits for another's instance to make room.
     public var lacksRoom: Bool { !startQueue.isEmpty && instanceCount + spareCount >= limits.maxInstances }
 

@@ -11,6 +11,8 @@ struct CancelKeys {
         let instance: InstanceID
         /// The key that the backend itself gave out.
         let key: CancelKey
+        /// Whether a cancel request was carried to the backend: it may still be on its way when the session ends.
+        var isUsed = false
     }
 
     private var targets: [CancelKey: Target] = [:]
@@ -34,8 +36,22 @@ struct CancelKeys {
     /// The backend that a cancel request means; a wrong key means none, and nobody learns that it was wrong.
     func target(of key: CancelKey) -> Target? { targets[key] }
 
+    /// The same, and the request is carried to it.
+    mutating func use(_ key: CancelKey) -> Target? {
+        targets[key]?.isUsed = true
+        return targets[key]
+    }
+
     /// The process id of a session's backend, which its key carries.
     func backend(ofSession slot: UInt32) -> Int32? { issued[slot]?.processID }
+
+    /// The session has ended, and its backend lives on: answers the backend's own key, unless a cancel request for this
+    /// session could strike the next one.
+    mutating func take(session slot: UInt32) -> CancelKey? {
+        guard let issued = issued[slot], let target = targets[issued] else { return nil }
+        revoke(session: slot)
+        return target.isUsed ? nil : target.key
+    }
 
     /// The session has ended: its key is worth nothing any more.
     mutating func revoke(session slot: UInt32) {

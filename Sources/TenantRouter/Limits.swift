@@ -26,6 +26,19 @@ enum Limits {
     /// How long a backend may take to notice that its client has gone, before it is cut off: it asks every two seconds
     /// while a statement runs (`client_connection_check_interval`).
     static let abandonDeadline: Duration = .seconds(15)
+    /// How long a backend may take for `DISCARD ALL`: a client may wait for its lease, and temporary tables take a
+    /// while.
+    static let resetDeadline: Duration = .seconds(2)
+    /// How long a backend is kept for the next client. `CREATE DATABASE … TEMPLATE` and `ALTER DATABASE … RENAME` give
+    /// other sessions five seconds to go, and those that are ending need some of them.
+    static let keptBackendTime: Duration = .seconds(2)
+    /// How old a backend may become, however often it is reused: what no tag tells (a role that a function altered)
+    /// holds for every client that long after it was done.
+    static let keptBackendAge: Duration = .seconds(60)
+    /// Backends that an instance has between two sessions, 2 MB each: more than two processors can have in their hands.
+    static let keptBackendsPerInstance = 8
+    /// The pause before a client tries again that a kept backend makes room for: it needs a millisecond or two to go.
+    static let keptBackendExitPause: Duration = .milliseconds(3)
     /// How long the router waits for its last clients to close when it stops: what they are to read was sent before.
     static let closingDeadline: Duration = .milliseconds(250)
     /// How long after a spare was taken the next one is cloned: a first connect and its first statements are over.

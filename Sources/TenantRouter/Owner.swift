@@ -20,6 +20,7 @@ struct Owner: BitwiseCopyable {
         case httpListener, http, httpDeadline
         /// The same as without, and somebody reads along.
         case inspectedFrontend, inspectedBackend
+        case keptBackend, keptBackendDeadline
     }
 
     let raw: UInt64

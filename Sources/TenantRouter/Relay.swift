@@ -16,6 +16,8 @@ struct Relay: BitwiseCopyable {
     private(set) var lastFrontendTag: UInt8 = 0
     /// The tag of the backend's last frame: a FATAL ErrorResponse is the last one before it closes.
     private(set) var lastBackendTag: UInt8 = 0
+    /// What the session leaves in its backend.
+    private(set) var traces = Traces()
 
     init(backend: Token, instance: InstanceID) {
         self.backend = backend
@@ -33,29 +35,48 @@ struct Relay: BitwiseCopyable {
     }
 
     mutating func frontendReceived(_ bytes: RawSpan, _ meter: inout Meter, now: Int64) -> Decision {
-        var (tag, messages) = (lastFrontendTag, 0)
+        var (tag, messages, traces) = (lastFrontendTag, 0, traces)
         let decision = toBackend.received(bytes) { frame in
             tag = frame.tag
             messages &+= 1
+            traces.frontendSaid(frame.tag)
         }
-        lastFrontendTag = tag
+        (lastFrontendTag, self.traces) = (tag, traces)
         meter.frontendReceived(byteCount: bytes.byteCount, messages: messages, now: now)
         return decision
     }
 
     mutating func backendReceived(_ bytes: RawSpan, _ meter: inout Meter, now: Int64) -> Decision {
         meter.chunkBegan(bytes, now: now)
-        var (tag, messages) = (lastBackendTag, 0)
+        var (tag, messages, traces) = (lastBackendTag, 0, traces)
         let decision = toFrontend.received(bytes) { frame in
             tag = frame.tag
             messages &+= 1
+            traces.backendSaid(frame, in: bytes)
             if frame.tag == Backend.Tag.readyForQuery, frame.bodyLength > 0 {
                 meter.readyForQuery(statusAt: frame.bodyStart, in: bytes, now: now)
             }
         }
-        lastBackendTag = tag
+        (lastBackendTag, self.traces) = (tag, traces)
         meter.backendReceived(byteCount: bytes.byteCount, messages: messages)
         return decision
+    }
+
+    /// Whether others must hear of what the backend just said; asked once.
+    mutating func takeNews() -> Bool { traces.takeNews() }
+
+    /// Whether these bytes are Terminate and nothing else.
+    func isTerminate(_ bytes: RawSpan) -> Bool {
+        guard bytes.byteCount == 5, toBackend.isAtBoundary else { return false }
+        return unsafe bytes.unsafeLoad(fromByteOffset: 0, as: UInt8.self) == Frontend.Tag.terminate
+            && bytes.unsafeLoadUnaligned(fromByteOffset: 1, as: UInt32.self) == UInt32(bigEndian: 4)
+    }
+
+    /// Whether the backend has answered everything, the client has been handed all of it, and `DISCARD ALL` undoes what
+    /// they did.
+    var leavesNothing: Bool {
+        traces.leaveNothing && toBackend.isAtBoundary && toFrontend.isAtBoundary && toBackend.isDrained
+            && toFrontend.isDrained && lastBackendTag != Backend.Tag.errorResponse
     }
 
     /// A send to the backend has left. Answers whether the frontend is to be read again.

@@ -249,6 +249,7 @@ extension Router {
         let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
         instance.phase = .stopping(running, ladder)
         failStatements(of: instance, because: .instanceStopped(instance.name))
+        discardKeptBackends(of: instance.id)
         take(step, instance, running)
     }
 
@@ -300,6 +301,8 @@ extension Router {
         logExit(instance, running, status)
         failStatements(of: instance, because: .instanceStopped(instance.name))
         retire(instance, running.cluster)
+        discardKeptBackends(of: instance.id)
+        keptBackends.forget(instance.id)
         poolActions += pool.exited(instance.id, now: reactor.now)
         failQueries(of: instance)
         if let tenant = instance.tenant { hibernated(tenant) }

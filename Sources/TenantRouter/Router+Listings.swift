@@ -14,7 +14,7 @@ extension Router {
         case .tenants, .sizes: []
         case .instances: instanceRows
         case .clients: eachSession { clientRow($0) }
-        case .servers: eachSession { serverRow($0) }
+        case .servers: eachSession { serverRow($0) } + keptBackends.all.map { serverRow($0) }
         case .queue: queueRows
         case .pools: poolRows
         case .databases: databaseRows
@@ -169,6 +169,22 @@ extension Router {
         ]
     }
 
+    /// Between two sessions it is nobody's.
+    private func serverRow(_ backend: KeptBackend) -> [ResultValue] {
+        let state =
+            switch backend.stage {
+            case .resetting: "tested"
+            case .kept: "idle"
+            case .leaving: "closing"
+            }
+        return [
+            .text("S"), .text(backend.user), .text(backend.tenant), .text(state), .text("unix"), .null, .null, .null,
+            .timestamptz(wallTime(of: backend.opening.openedAt)), .null, .int8(0), .int8(0), .int8(0),
+            .text("K\(backend.number)"), .text(""), backend.processID.map { .int8(Int64($0)) } ?? .null, .text(""),
+            .text(""), .null,
+        ]
+    }
+
     /// Where its backend stands; nil where it has none.
     private func backendState(_ session: Token) -> String? {
         switch sessions[session].stage {
@@ -248,6 +264,8 @@ extension Router {
 
     private struct PoolSums {
         var active: Int64 = 0
+        var idle: Int64 = 0
+        var tested: Int64 = 0
         var waiting: Int64 = 0
         var login: Int64 = 0
         var longestWait: Int64 = 0
@@ -268,10 +286,19 @@ extension Router {
             case .awaitingStartup, .flushing, .cancelling, .console, .lingering, .abandoning, .closed: break
             }
         }
+        for backend in keptBackends.all {
+            let key = PoolKey(database: backend.tenant, user: backend.user)
+            switch backend.stage {
+            case .resetting: pools[key, default: PoolSums()].tested += 1
+            case .kept: pools[key, default: PoolSums()].idle += 1
+            case .leaving: break
+            }
+        }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
             [
                 .text(key.database), .text(key.user), .int8(sums.active), .int8(sums.waiting), .int8(0), .int8(0),
-                .int8(sums.active), .int8(0), .int8(0), .int8(0), .int8(0), .int8(0), .int8(sums.login),
+                .int8(sums.active), .int8(0), .int8(0), .int8(sums.idle), .int8(0), .int8(sums.tested),
+                .int8(sums.login),
                 .int8(sums.longestWait / 1_000_000), .int8(sums.longestWait % 1_000_000), .text("session"),
             ]
         }
@@ -286,7 +313,8 @@ extension Router {
         return [
             ("databases", pool.snapshot.count), ("users", users.count), ("pools", poolRows.count),
             ("free_clients", max(0, maxClients - admittedClients)), ("used_clients", sessions.count),
-            ("login_clients", states.filter { $0 == .login }.count), ("free_servers", 0),
+            ("login_clients", states.filter { $0 == .login }.count),
+            ("free_servers", keptBackends.all.count(where: \.isKept)),
             ("used_servers", eachSession { backendState($0) }.count),
             // No names are resolved: every instance runs on this machine.
             ("dns_names", 0), ("dns_zones", 0), ("dns_queries", 0), ("dns_pending", 0),

@@ -160,6 +160,9 @@ extension Router {
     /// Backends that exist now are to be replaced, which happens when their sessions end.
     mutating func reconnect(_ tenant: TenantName?) {
         if let tenant { pauses.reconnected[tenant] = totals.sessions } else { pauses.allReconnected = totals.sessions }
+        for instance in instances.values where tenant == nil || instance.tenant == tenant {
+            outdateBackends(of: instance.id)
+        }
     }
 
     /// Answered when every backend that a reconnect meant has gone.

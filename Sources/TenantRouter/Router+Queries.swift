@@ -32,13 +32,15 @@ extension Router {
         connectQueries()
     }
 
-    private mutating func connectQueries() {
+    mutating func connectQueries() {
+        var held: [UInt64] = []
         while queries.connections < Limits.queries, !queries.waiting.isEmpty {
             guard let query = queries.byNumber[queries.waiting.removeFirst()],
                 case .awaitingPlace(let instance) = query.stage
             else { continue }
-            connect(query, instance)
+            if makeRoom(in: instance) { connect(query, instance) } else { held.append(query.number) }
         }
+        queries.waiting = held + queries.waiting
     }
 
     private mutating func connect(_ query: Query, _ instance: InstanceID) {

@@ -24,6 +24,7 @@ extension Router {
         let newcomer = Session(number: totals.sessions + 1, entrance: entrance)
         guard accepts(entrance), let session = sessions.insert(newcomer) else { return }
         totals.sessions += 1
+        discardCrowdingBackend()
         remember(silent: session)
         do throws(ReactorError) {
             let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
@@ -121,8 +122,15 @@ extension Router {
         case .reject(let rejection): reject(session, rejection)
         case .stopReading: reactor.disarm(sessions[session].frontend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .keepBackend(let relay): leave(session, relay)
         case .advanceConsole: advanceConsole(session)
         }
+    }
+
+    /// The client goes, its backend may stay.
+    private mutating func leave(_ session: Token, _ relay: Relay) {
+        keepBackend(of: session, relay)
+        close(session)
     }
 
     private mutating func perform(_ session: Token, _ action: Session.FrontendGoneAction) {
@@ -140,6 +148,7 @@ extension Router {
             close(session)
         case .abandon(let backend):
             abandon(session, backend)
+        case .keepBackend(let relay): leave(session, relay)
         case .finishBackend(let backend):
             reactor.finish(backend)
         case .finishTerminated(let backend):
@@ -223,7 +232,7 @@ extension Router {
         if let since = sessions[session].label.waitsSince { metrics.granted(after: reactor.now - since) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
-        connect(session, lease)
+        if !reuseBackend(session, lease) { connect(session, lease) }
     }
 
     /// The pool's answer is no.
@@ -248,10 +257,14 @@ extension Router {
             returnLease(of: lease.instance)
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
         }
+        guard makeRoom(in: lease.instance) else {
+            return arm(session, at: min(reactor.now + Limits.keptBackendExitPause, lease.giveUpAt))
+        }
         do throws(ReactorError) {
             let backend = try reactor.connect(
                 to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
-            sessions[session].connecting(Attempt(lease: lease, backend: backend))
+            let epoch = keptBackends.epoch(of: lease.instance)
+            sessions[session].connecting(Attempt(lease: lease, backend: backend, epoch: epoch))
             arm(session, at: lease.giveUpAt)
         } catch {
             returnLease(of: lease.instance)
@@ -314,6 +327,11 @@ extension Router {
         case .forwardAndPause(let backend):
             reactor.disarm(backend)
             reactor.send(buffer, to: sessions[session].frontend)
+        case .forwardNews(let instance, let paused):
+            // Before the client knows, and before anybody can connect because of it.
+            outdateBackends(of: instance)
+            if let paused { reactor.disarm(paused) }
+            reactor.send(buffer, to: sessions[session].frontend)
         case .none, .issueKey, .open, .settleRole, .pause, .refuse, .reject, .terminate:
             perform(session, action)
         }
@@ -322,7 +340,7 @@ extension Router {
     /// What a backend's startup, or its end, asks for: rare beside relayed bytes.
     private mutating func perform(_ session: Token, _ action: Session.BackendReceivedAction) {
         switch action {
-        case .none, .forward, .forwardAndPause: break
+        case .none, .forward, .forwardAndPause, .forwardNews: break
         case .issueKey(let key, let instance):
             let issued = cancelKeys.issue(for: key, of: instance, session: session.slot)
             perform(session, sessions[session].keyIssued(issued))
@@ -349,23 +367,30 @@ extension Router {
     private mutating func open(
         _ session: Token, _ attempt: Attempt, _ arrival: Arrival, _ startup: BackendStartup, ready: [UInt8]
     ) {
-        disarmDeadline(session)
         var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
-        var answer = startup.answer
-        if unannounced.remove(arrival.tenant) != nil {
-            answer += ErrorMessage.createdDatabase(arrival.tenant).noticeResponse()
-        }
         // The startup's ReadyForQuery answers no query.
         var uncounted = Meter()
         if case .violation = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0) {
             withdraw(attempt)
             return reject(session, .backendViolation("its framing is broken behind ReadyForQuery"))
         }
-        tell(session, answer + ready)
-        inspectBackend(relay.backend, of: session)
-        let waited = sessions[session].label.waitsSince.map { reactor.now - $0 } ?? .zero
-        sessions[session].opened(relay, waited: waited.inMicroseconds * 1000)
+        let opening = opening(attempt, arrival, startup, ready: ready)
+        sessions[session].opened(relay, opening, waited: waitTime(of: session))
         metrics.backendConnected(after: reactor.now + Limits.backendConnectDeadline - attempt.lease.giveUpAt)
+        begin(session, relay, arrival, startup.answer, ready: ready)
+    }
+
+    /// How long a client has waited for the backend that it is being given, in nanoseconds.
+    func waitTime(of session: Token) -> Int64 {
+        sessions[session].label.waitsSince.map { (reactor.now - $0).inMicroseconds * 1000 } ?? 0
+    }
+
+    /// The session has its backend.
+    mutating func begin(_ session: Token, _ relay: Relay, _ arrival: Arrival, _ answer: [UInt8], ready: [UInt8]) {
+        disarmDeadline(session)
+        let isNew = unannounced.remove(arrival.tenant) != nil
+        tell(session, answer + (isNew ? ErrorMessage.createdDatabase(arrival.tenant).noticeResponse() : []) + ready)
+        inspectBackend(relay.backend, of: session)
         waitEnded(session, .served)
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
@@ -377,6 +402,7 @@ extension Router {
         switch unsafe sessions[session].frontendReceived(bytes.span.bytes, now: reactor.nanoseconds) {
         case .forward(let backend), .forwardAndPause(let backend): reactor.send(copying: bytes, to: backend)
         case .terminate(let relay, let error): protocolBroken(session, relay, error)
+        case .keepBackend(let relay): leave(session, relay)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
         }
     }
@@ -471,7 +497,7 @@ extension Router {
 extension Router {
     /// A right key is carried to its backend; a wrong one vanishes, as in PostgreSQL, and nobody learns which it was.
     private mutating func cancel(_ session: Token, _ key: CancelKey) {
-        guard let target = cancelKeys.target(of: key), let socket = instances[target.instance]?.socket else {
+        guard let target = cancelKeys.use(key), let socket = instances[target.instance]?.socket else {
             sessions[session].closed()
             return close(session)
         }

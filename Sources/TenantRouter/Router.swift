@@ -38,6 +38,7 @@ struct Router: ~Copyable {
     /// What other threads of this program have asked for and may take back.
     var requests: [Ticket: Request] = [:]
     var cancelKeys = CancelKeys()
+    var keptBackends = KeptBackends()
     var silent = SilentClients()
     /// Clients that have named their tenant: what `maxClients` limits.
     var admittedClients = 0
@@ -189,6 +190,8 @@ extension Router {
         case .httpListener: httpListener(completion.takeEvent())
         case .http: http(owner.slot, completion.takeEvent())
         case .httpDeadline: httpDeadlineExpired(owner.slot)
+        case .keptBackend: keptBackend(owner.number, completion.takeEvent())
+        case .keptBackendDeadline: keptBackendDeadlineExpired(owner.number)
         case .poolDeadline: poolDeadlineExpired()
         case .housekeeping: keepHouse()
         case .signals: signalled(completion.takeEvent())

@@ -39,6 +39,9 @@ public struct RouterConfiguration: Sendable {
     /// Whether a confined tenant may connect out over TCP from inside its instance: a subscription, dblink, a foreign
     /// data wrapper. Then it reaches this router too, and by it every other tenant: nobody is asked for a password.
     public var tenantNetwork: Bool
+    /// Whether the backend of a session that ended idle is reset and given to the next client with the same startup
+    /// packet.
+    public var reusesBackends: Bool
     /// Which kernel interface moves the bytes.
     public var io: IOEngine
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
@@ -79,6 +82,7 @@ public struct RouterConfiguration: Sendable {
         settings: [PostgresSetting] = [],
         storage: Storage = .directory,
         tenantNetwork: Bool = false,
+        reusesBackends: Bool = true,
         io: IOEngine = .auto,
         socketDirectory: String? = nil,
         http: String? = nil,
@@ -104,6 +108,7 @@ public struct RouterConfiguration: Sendable {
         self.settings = settings
         self.storage = storage
         self.tenantNetwork = tenantNetwork
+        self.reusesBackends = reusesBackends
         self.io = io
         self.socketDirectory = socketDirectory
         self.http = http

@@ -68,7 +68,8 @@ extension RouterOption {
     /// In the order of the table in `README.md`.
     public static let all: [RouterOption] = [
         port, host, dir, autoProvision, maxInstances, maxConnections, spares, maxClients, queueTimeout, idleTimeout,
-        startupTimeout, confine, set, memory, tenantNetwork, io, socketDir, http, postgresBin, logLevel, inspect,
+        startupTimeout, confine, set, memory, tenantNetwork, reuseBackends, io, socketDir, http, postgresBin, logLevel,
+        inspect,
         inspectValues, allowRemoteWithoutAuthentication,
     ]
 
@@ -154,6 +155,12 @@ extension RouterOption {
         "tenant-network", "Let confined tenants connect out over TCP, as subscriptions do", \.tenantNetwork,
         placeholder: "", .restart
     ) { Self.word($0.tenantNetwork) }
+
+    /// ``RouterConfiguration/reusesBackends``.
+    public static let reuseBackends = RouterOption(
+        "reuse-backends", "Give the backend of an ended session to the next client of its kind: on or off",
+        \.reusesBackends, placeholder: "switch", .atOnce
+    ) { Self.word($0.reusesBackends) }
 
     /// ``RouterConfiguration/io``.
     public static let io = RouterOption(

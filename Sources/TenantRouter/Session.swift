@@ -31,6 +31,8 @@ struct Session {
     private(set) var isAdmitted = false
     /// Whether it counts towards the places of the console.
     private(set) var isConsole = false
+    /// What its backend was opened with, while another session may have it after this one.
+    private(set) var opening: Opening?
     /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
     var openDescriptors = 1
     private(set) var stage: Stage = .awaitingStartup(StartupReader())
@@ -112,6 +114,8 @@ struct Lease {
 struct Attempt {
     let lease: Lease
     let backend: Token
+    /// The instance's epoch when it began: see `KeptBackends`.
+    var epoch: UInt64 = 0
 }
 
 /// A cancel request on its way to the backend that it means.
@@ -149,6 +153,8 @@ extension Session {
         /// The frames are broken in the middle of the relay: the backend is closed, the lease goes back, and the client is told
         /// if the backend is not in the middle of a message.
         case terminate(Relay, ErrorMessage)
+        /// The client says goodbye to a backend that another one may have.
+        case keepBackend(Relay)
         /// The console may have something to do.
         case advanceConsole
     }
@@ -157,6 +163,10 @@ extension Session {
     mutating func frontendReceived(_ bytes: RawSpan, now: Int64) -> FrontendReceivedAction {
         switch stage {
         case .relaying(var relay):
+            if relay.isTerminate(bytes), mayKeepBackend(relay) {
+                meter.frontendReceived(byteCount: bytes.byteCount, messages: 1, now: now)
+                return .keepBackend(released(relay))
+            }
             let decision = relay.frontendReceived(bytes, &meter, now: now)
             stage = .relaying(relay)
             switch decision {
@@ -180,6 +190,15 @@ extension Session {
         case .frontendEnded, .flushing, .cancelling, .lingering, .abandoning, .closed:
             return .none
         }
+    }
+
+    private func mayKeepBackend(_ relay: Relay) -> Bool { opening != nil && relay.leavesNothing }
+
+    /// The backend is the session's no more; nothing is owed to the client.
+    private mutating func released(_ relay: Relay) -> Relay {
+        stage = .closed
+        openDescriptors -= 1
+        return relay
     }
 
     /// Nothing that the client sends can be understood any more; what is on its way to it is still delivered.
@@ -215,6 +234,8 @@ extension Session {
         case giveUp(Attempt)
         /// The backend reads the end of stream too; what it still says is discarded until it has gone.
         case abandon(Token)
+        /// Another client may have the backend, which is idle.
+        case keepBackend(Relay)
         /// The backend reads the end of stream too, and may still answer what was asked before.
         case finishBackend(Token)
         /// The same after Terminate: there is a limit to how long a backend may take to go.
@@ -225,6 +246,7 @@ extension Session {
     mutating func frontendEnded() -> FrontendGoneAction {
         switch stage {
         case .relaying(let relay):
+            if mayKeepBackend(relay) { return .keepBackend(released(relay)) }
             stage = .frontendEnded(relay)
             return relay.lastFrontendTag == Frontend.Tag.terminate
                 ? .finishTerminated(relay.backend) : .finishBackend(relay.backend)
@@ -414,6 +436,9 @@ extension Session {
         case none
         case forward
         case forwardAndPause(Token)
+        /// Pass it on, and stop reading the backend if it is named: what new backends of this instance are given has
+        /// changed.
+        case forwardNews(of: InstanceID, pausing: Token?)
         /// The backend's key must be replaced; `keyIssued` goes on from there.
         case issueKey(CancelKey, of: InstanceID)
         case open(Attempt, Arrival, BackendStartup, ready: [UInt8])
@@ -429,12 +454,14 @@ extension Session {
         switch stage {
         case .relaying(var relay):
             let decision = relay.backendReceived(bytes, &meter, now: now)
+            let hasNews = relay.takeNews()
             stage = .relaying(relay)
-            return follow(decision, of: relay)
+            return follow(decision, of: relay, hasNews: hasNews)
         case .frontendEnded(var relay):
             let decision = relay.backendReceived(bytes, &meter, now: now)
+            let hasNews = relay.takeNews()
             stage = .frontendEnded(relay)
-            return follow(decision, of: relay)
+            return follow(decision, of: relay, hasNews: hasNews)
         case .arriving(let arrival, .startingUp(let attempt, var startup)):
             startup.append(bytes)
             return digest(&startup, arrival, attempt)
@@ -443,8 +470,12 @@ extension Session {
         }
     }
 
-    private mutating func follow(_ decision: Relay.Decision, of relay: Relay) -> BackendReceivedAction {
+    private mutating func follow(
+        _ decision: Relay.Decision, of relay: Relay, hasNews: Bool
+    ) -> BackendReceivedAction {
         switch decision {
+        case .forward where hasNews: return .forwardNews(of: relay.instance, pausing: nil)
+        case .forwardAndPause where hasNews: return .forwardNews(of: relay.instance, pausing: relay.backend)
         case .forward: return .forward
         case .forwardAndPause: return .forwardAndPause(relay.backend)
         case .violation:
@@ -486,9 +517,16 @@ extension Session {
     }
 
     /// The relay begins, so many nanoseconds after the startup packet.
-    mutating func opened(_ relay: Relay, waited: Int64 = 0) {
+    mutating func opened(_ relay: Relay, _ opening: Opening? = nil, waited: Int64 = 0) {
         stage = .relaying(relay)
+        self.opening = opening
         meter.opened(waited: waited)
+    }
+
+    /// The same with a backend that was another session's.
+    mutating func reopened(_ relay: Relay, _ opening: Opening, waited: Int64) {
+        openDescriptors += 1
+        opened(relay, opening, waited: waited)
     }
 
     /// What was counted since it was last taken.

@@ -59,6 +59,9 @@ public enum Backend {
     /// AuthenticationOk
     public static let authenticationOk: [UInt8] = .frame(Tag.authentication) { $0.appendBigEndian(UInt32(0)) }
 
+    /// ReadyForQuery of a backend that is in no transaction
+    public static let readyForQuery: [UInt8] = .frame(Tag.readyForQuery) { $0.append(TransactionStatus.idle.rawValue) }
+
     /// BackendKeyData with the key the frontend shall cancel with.
     public static func backendKeyData(_ key: CancelKey) -> [UInt8] {
         .frame(Tag.backendKeyData) { bytes in

@@ -132,7 +132,7 @@ extension RouterOption {
     /// What the file may say for it.
     fileprivate var expectation: String {
         switch placeholder {
-        case "": "it is true or false"
+        case "", "switch": "it is true or false"
         case "number", "count": "it is a whole number"
         case "time": "it is a time such as \"500ms\", \"30s\" or \"5m\""
         default: "it is a string\(summary.contains(" or ") && !summary.contains(",") ? "" : ": \(summary)")"

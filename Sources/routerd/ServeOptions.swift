@@ -21,6 +21,7 @@ struct ServeOptions: ParsableArguments {
     @Option(.set) var set: [PostgresSetting] = []
     @Flag(.memory) var memory: Bool?
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
+    @Option(.reuseBackends) var reuseBackends: Switch?
     @Option(.io) var io: IOEngine?
     @Option(.socketDir) var socketDir: String?
     @Option(.http) var http: String?
@@ -123,6 +124,7 @@ extension ServeOptions {
             settings: try sources.settings(set),
             storage: try sources.isOn(.memory, memory) ?? false ? .memory : .directory,
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
+            reusesBackends: try sources.value(.reuseBackends, reuseBackends)?.isOn ?? defaults.reusesBackends,
             io: try sources.value(.io, io) ?? defaults.io,
             socketDirectory: try sources.value(.socketDir, socketDir),
             http: try sources.value(.http, http),

@@ -54,6 +54,24 @@ import WireProtocol
         #expect(keys.target(of: second) == nil)
     }
 
+    @Test func aBackendThatLivesOnTakesItsOwnKeyAlong() {
+        var keys = CancelKeys()
+        let issued = keys.issue(for: backendKey, of: InstanceID(1), session: 3)
+        let taken = [keys.take(session: 3), keys.take(session: 3)]
+        #expect(taken == [backendKey, nil])
+        #expect(keys.target(of: issued) == nil)
+    }
+
+    /// It may still be on its way.
+    @Test func aCancelRequestWasCarriedToIt() {
+        var keys = CancelKeys()
+        let issued = keys.issue(for: backendKey, of: InstanceID(1), session: 3)
+        let target = keys.use(issued)
+        #expect(target?.key == backendKey)
+        let taken = keys.take(session: 3)
+        #expect(taken == nil && keys.target(of: issued) == nil)
+    }
+
     /// Two instances may give out the same pair; each client still cancels its own backend only.
     @Test func twoBackendsWithTheSameKeyAreToldApart() throws {
         var keys = CancelKeys()

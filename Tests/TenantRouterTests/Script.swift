@@ -21,6 +21,7 @@ enum Script {
             let body = blob(&chance, 0...200)
             talk += frame(["Q", "P", "B", "E", "S", "d", "c"].randomElement(using: &chance) ?? "Q", body)
         }
+        if chance.happens(20) { talk = [] }
         if chance.happens(40) { talk += Says.terminate }
         return bytes + (chance.happens(15) ? chance.mutation(of: talk) : talk)
     }
@@ -38,6 +39,8 @@ enum Script {
         default: break
         }
         bytes += Says.parameter + Says.key(CancelKey(processID: 7, secret: blob(&chance, 4...256))) + Says.ready
+        if chance.happens(20) { return bytes }
+        if chance.happens(5) { bytes += frame("C", Array("GRANT\0".utf8)) + Says.ready }
         for _ in 0..<Int.random(in: 0...12, using: &chance) {
             if chance.happens(5) { bytes += Says.broken }
             bytes += frame(["T", "D", "C", "Z", "N", "v"].randomElement(using: &chance) ?? "D", blob(&chance, 0...300))
@@ -55,6 +58,16 @@ enum Script {
         var offset = 0
         while offset + 5 <= bytes.count { offset += 1 + length(bytes, at: offset + 1) }
         return offset == bytes.count
+    }
+
+    /// The tags of these frames, the last of which may be cut.
+    static func tags(of bytes: [UInt8]) -> [UInt8] {
+        var (offset, tags) = (0, [UInt8]())
+        while offset + 5 <= bytes.count {
+            tags.append(bytes[offset])
+            offset += 1 + length(bytes, at: offset + 1)
+        }
+        return tags
     }
 
     /// Bytes of the packet without a tag that a stream begins with.

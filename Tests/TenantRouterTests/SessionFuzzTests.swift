@@ -36,7 +36,8 @@ import WireProtocol
 
     private static let mustHappen = [
         "abandon", "admit", "backend violation", "cancel", "close", "closeBackend", "closeCancel", "declineEncryption",
-        "explainWait", "explained", "finishBackend", "finishTerminated", "flush", "forward", "forwardAndPause",
+        "explainWait", "explained", "forwardNews", "keepBackend", "finishBackend", "finishTerminated", "flush",
+        "forward", "forwardAndPause",
         "giveUp", "issueKey", "keepFlushing",
         "leaveQueue", "linger", "open", "own error", "pause", "readBackend", "readFrontend", "reconnect", "refuse",
         "reject", "requeue", "returnLease", "roleFailed", "settleRole", "stopReading", "terminate",

@@ -11,24 +11,25 @@ import WireProtocol
 @Suite struct SessionTableTests {
     private static let frontendsBytes = Table(
         """
-                          | query   | garbage                | sent
-        awaitingStartup   | reject  | reject                 | ·
-        queued            | ·       | ·                      | ·
-        connecting        | ·       | ·                      | ·
-        startingUp        | ·       | ·                      | ·
-        pausing           | ·       | ·                      | ·
-        awaitingRole      | ·       | ·                      | ·
-        relaying          | forward | terminate → flushing   | ·
-        relayingFull      | forward | terminate → flushing   | readBackend
-        frontendEnded     | ·       | ·                      | ·
-        frontendEndedFull | ·       | ·                      | readBackend
-        flushing          | ·       | ·                      | linger → lingering
-        flushingLast      | ·       | ·                      | close → closed
-        cancelling        | ·       | ·                      | ·
-        console           | advanceConsole | advanceConsole  | advanceConsole
-        lingering         | ·       | ·                      | ·
-        abandoning        | ·       | ·                      | ·
-        closed            | ·       | ·                      | ·
+                          | query   | terminate              | garbage                | sent
+        awaitingStartup   | reject  | reject                 | reject                 | ·
+        queued            | ·       | ·                      | ·                      | ·
+        connecting        | ·       | ·                      | ·                      | ·
+        startingUp        | ·       | ·                      | ·                      | ·
+        pausing           | ·       | ·                      | ·                      | ·
+        awaitingRole      | ·       | ·                      | ·                      | ·
+        relaying          | forward | forward                | terminate → flushing   | ·
+        reusable          | forward | keepBackend → closed   | terminate → flushing   | ·
+        relayingFull      | forward | forward                | terminate → flushing   | readBackend
+        frontendEnded     | ·       | ·                      | ·                      | ·
+        frontendEndedFull | ·       | ·                      | ·                      | readBackend
+        flushing          | ·       | ·                      | ·                      | linger → lingering
+        flushingLast      | ·       | ·                      | ·                      | close → closed
+        cancelling        | ·       | ·                      | ·                      | ·
+        console           | advanceConsole | advanceConsole         | advanceConsole  | advanceConsole
+        lingering         | ·       | ·                      | ·                      | ·
+        abandoning        | ·       | ·                      | ·                      | ·
+        closed            | ·       | ·                      | ·                      | ·
         """)
 
     private static let ends = Table(
@@ -41,6 +42,7 @@ import WireProtocol
         pausing           | returnLease → closed          | returnLease → closed | reconnect
         awaitingRole      | returnLease → closed          | returnLease → closed | ·
         relaying          | finishBackend → frontendEnded | abandon → abandoning | ·
+        reusable          | keepBackend → closed          | abandon → abandoning | ·
         relayingFull      | finishBackend → frontendEnded | abandon → abandoning | ·
         frontendEnded     | ·                             | abandon → abandoning | closeBackend → closed
         frontendEndedFull | ·                             | abandon → abandoning | closeBackend → closed
@@ -63,6 +65,7 @@ import WireProtocol
         pausing           | ·                          | ·       | ·                      | ·                    | ·
         awaitingRole      | ·                          | ·       | ·                      | ·                    | ·
         relaying          | ·                          | forward | terminate → abandoning | flush → flushing     | ·
+        reusable          | ·                          | forward | terminate → abandoning | flush → flushing     | ·
         relayingFull      | ·                          | forward | terminate → abandoning | flush → flushing     | readFrontend
         frontendEnded     | ·                          | forward | terminate → abandoning | close → closed       | ·
         frontendEndedFull | ·                          | forward | terminate → abandoning | flush → flushingLast | ·
@@ -85,6 +88,7 @@ import WireProtocol
         pausing           | ·                   | ·          | ·         | requeue → queued | ·            | leave → closed
         awaitingRole      | reconnect → pausing | refuse     | ·         | requeue → queued | ·            | leave → closed
         relaying          | ·                   | ·          | ·         | ·                | ·            | terminate → flushing
+        reusable          | ·                   | ·          | ·         | ·                | ·            | terminate → flushing
         relayingFull      | ·                   | ·          | ·         | ·                | ·            | terminate → flushing
         frontendEnded     | ·                   | ·          | ·         | ·                | ·            | leave → abandoning
         frontendEndedFull | ·                   | ·          | ·         | ·                | ·            | leave → abandoning
@@ -101,6 +105,7 @@ import WireProtocol
         try Self.frontendsBytes.check(situation) { event, session in
             switch event {
             case "query": name(of: session.frontendReceived(Says.query))
+            case "terminate": name(of: session.frontendReceived(Says.terminate))
             case "garbage": name(of: session.frontendReceived([0, 0, 0, 0, 0]))
             case "sent": name(of: session.frontendSent())
             default: nil
@@ -193,7 +198,7 @@ extension Situation {
     /// The stage that this is a situation of.
     fileprivate var stageName: String {
         switch self {
-        case .relayingFull: "relaying"
+        case .relayingFull, .reusable: "relaying"
         case .frontendEndedFull: "frontendEnded"
         case .awaitingStartup, .queued, .connecting, .startingUp, .pausing, .awaitingRole, .relaying, .frontendEnded,
             .flushing, .flushingLast, .cancelling, .console, .lingering, .abandoning, .closed:

@@ -395,7 +395,8 @@ extension Rejection {
 extension Session.FrontendGoneAction {
     fileprivate var leases: Int {
         switch self {
-        case .returnLease, .giveUp: 1
+        // A backend that is kept takes the lease along.
+        case .returnLease, .giveUp, .keepBackend: 1
         case .none, .close, .leaveQueue, .abandon, .finishBackend, .finishTerminated: 0
         }
     }

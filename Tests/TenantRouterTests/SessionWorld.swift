@@ -138,6 +138,7 @@ extension SessionWorld {
             frontend.disarm()
             sendToBackend(backend, bytes)
         case .terminate(let relay, let error): terminate(relay, error)
+        case .keepBackend(let relay): keep(relay)
         case .advanceConsole: complain("nobody opened a console")
         }
     }
@@ -207,6 +208,7 @@ extension SessionWorld {
             returnLease(attempt.lease.instance)
             close()
         case .abandon(let backend): abandon(backend)
+        case .keepBackend(let relay): keep(relay)
         case .finishBackend(let backend): change(backend) { $0.finish() }
         case .finishTerminated(let backend):
             change(backend) { $0.finish() }
@@ -277,6 +279,11 @@ extension SessionWorld {
             answered += bytes
             change(backend) { $0.disarm() }
             send(bytes)
+        case .forwardNews(_, pausing: let backend):
+            tally(action)
+            answered += bytes
+            if let backend { change(backend) { $0.disarm() } }
+            send(bytes)
         case .none, .issueKey, .open, .settleRole, .pause, .refuse, .reject, .terminate: perform(action)
         }
     }
@@ -284,7 +291,7 @@ extension SessionWorld {
     private mutating func perform(_ action: Session.BackendReceivedAction) {
         tally(action)
         switch action {
-        case .none, .forward, .forwardAndPause: break
+        case .none, .forward, .forwardAndPause, .forwardNews: break
         case .issueKey(let key, _):
             let issued = CancelKey(processID: key.processID, secret: key.secret.map { ~$0 })
             perform(session.keyIssued(issued))
@@ -322,13 +329,14 @@ extension SessionWorld {
         preamble += startup.answer
         answered += ready
         send(startup.answer + ready)
-        session.opened(relay)
+        session.opened(relay, chance.happens(70) ? Situation.opening : nil)
         relayBackend = attempt.backend
         frontend.receive()
         guard !arrival.pipelined.isEmpty else { return }
         switch session.frontendReceived(arrival.pipelined) {
         case .forward(let backend), .forwardAndPause(let backend): sendToBackend(backend, arrival.pipelined)
         case .terminate(let relay, let error): terminate(relay, error)
+        case .keepBackend(let relay): keep(relay)
         case .none, .declineEncryption, .admit, .cancel, .reject, .stopReading, .advanceConsole: break
         }
     }
@@ -480,6 +488,18 @@ extension SessionWorld {
         change(backend) { $0.finish() }
         change(backend) { $0.receive() }
         arm(after: Limits.abandonDeadline)
+    }
+
+    /// The backend is another session's from here on.
+    private mutating func keep(_ relay: Relay) {
+        let (questions, answers) = (Script.tags(of: asked), Script.tags(of: answered))
+        let owed = 1 + questions.count { "QSF".utf8.contains($0) } - answers.count { $0 == UInt8(ascii: "Z") }
+        if owed != 0 { complain("\(owed) answers are still owed by a backend that is kept") }
+        if !Script.isBoundary(answered) { complain("a backend is kept in the middle of a message") }
+        change(relay.backend) { $0.close() }
+        reported.insert(relay.backend.raw)
+        returnLease(relay.instance)
+        close()
     }
 
     private mutating func reject(_ error: ErrorMessage) { dismiss(with: error.errorResponse()) }

@@ -11,6 +11,8 @@ enum Situation: String, CaseIterable {
     case queued, connecting, startingUp, pausing, awaitingRole
     /// Nothing under way in either direction.
     case relaying
+    /// The same, with a backend that another session may have.
+    case reusable
     /// Both directions paused, with one send left in each.
     case relayingFull
     case frontendEnded
@@ -27,6 +29,7 @@ enum Situation: String, CaseIterable {
     static let instance = InstanceID(5)
     static let lease = Lease(instance: instance, giveUpAt: .seconds(20))
     static let attempt = Attempt(lease: lease, backend: backend)
+    static let opening = Opening(packet: packet, greeting: Says.authenticationOk, epoch: 0, openedAt: .zero)
     static let packet = Frontend.startupMessage(user: "ann", database: "shop")
 
     /// A session in this situation.
@@ -39,6 +42,7 @@ enum Situation: String, CaseIterable {
         case .pausing: Self.startingUp.session.after { _ = $0.backendReceived(Says.error(.cannotConnectNow)) }
         case .awaitingRole: Self.startingUp.session.after { _ = $0.backendReceived(Says.error(.invalidAuthorization)) }
         case .relaying: Self.startingUp.session.relaying()
+        case .reusable: Self.startingUp.session.relaying(Self.opening)
         case .relayingFull:
             Self.relaying.session.after {
                 for _ in 0..<2 { _ = $0.frontendReceived(Says.query) }
@@ -87,14 +91,14 @@ extension Session {
     }
 
     /// The backend said that it is ready, and the client has been told.
-    func relaying() -> Session {
+    func relaying(_ opening: Opening? = nil) -> Session {
         after { session in
             guard case .open(let attempt, _, _, let ready) = session.backendReceived(Says.ready) else {
                 preconditionFailure("not ready")
             }
             var relay = Relay(backend: attempt.backend, instance: attempt.lease.instance)
             _ = relay.backendReceived(ready)
-            session.opened(relay)
+            session.opened(relay, opening)
             _ = session.frontendSent()
         }
     }

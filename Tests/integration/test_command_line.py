@@ -47,7 +47,7 @@ def test_version_and_help(home):
     text = command("serve", "--help").stdout
     for flag in ("--port", "--host", "--dir", "--auto-provision", "--no-auto-provision", "--log-level", "--log-format",
                  "--postgres-bin", "--run-as", "--max-instances", "--max-connections", "--max-clients", "--socket-dir", "--http",
-                 "--io", "--inspect", "--inspect-values", "--queue-timeout", "--tenant-network",
+                 "--io", "--inspect", "--inspect-values", "--queue-timeout", "--tenant-network", "--reuse-backends",
                  "--allow-remote-without-authentication"):
         assert flag in text, f"{flag} is not in the help"
 

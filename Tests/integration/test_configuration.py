@@ -22,7 +22,9 @@ OTHERS = {
     "auto-provision": ("false", "off"), "max-instances": ("7", "7"), "max-connections": ("8", "8"), "spares": ("2", "2"),
     "max-clients": ("99", "99"), "queue-timeout": ('"7s"', "7s"), "idle-timeout": ("90", "90s"),
     "startup-timeout": ('"500ms"', "500ms"), "confine": ('"off"', "off"), "set": ('{ work_mem = "9MB" }', "work_mem=9MB"),
-    "memory": ("true", "on"), "tenant-network": ("true", "on"), "socket-dir": ('"/run/x"', "/run/x"), "http": ('"localhost:9187"', "localhost:9187"),
+    "memory": ("true", "on"), "tenant-network": ("true", "on"),
+    "reuse-backends": ("false", "off"), "socket-dir": ('"/run/x"', "/run/x"),
+    "http": ('"localhost:9187"', "localhost:9187"),
     "postgres-bin": ('"/opt/x"', "/opt/x"), "run-as": ('"nobody"', "nobody"), "log-level": ('"debug"', "debug"),
     "io": ('"epoll"', "epoll"), "inspect": ("true", "on"), "inspect-values": ("true", "on"), "log-format": ('"json"', "json"), "allow-remote-without-authentication": ("true", "on"),
 }
