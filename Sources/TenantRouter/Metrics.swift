@@ -12,6 +12,8 @@ struct Metrics: Sendable {
     private(set) var creations = DurationHistogram()
     /// From the lease until the backend was ready for a query.
     private(set) var backendConnects = DurationHistogram()
+    /// Sessions that were given a backend which an earlier one has left.
+    private(set) var backendsReused: UInt64 = 0
     /// From the startup packet to the lease.
     private(set) var queueWaits = DurationHistogram()
     /// What clients' waits came to.
@@ -67,6 +69,7 @@ struct Metrics: Sendable {
 
     mutating func granted(after wait: Duration) { queueWaits.record(wait) }
     mutating func backendConnected(after wait: Duration) { backendConnects.record(wait) }
+    mutating func backendReused() { backendsReused += 1 }
     mutating func waitEnded(_ wait: Wait) { waits[wait, default: 0] += 1 }
     mutating func sent(_ error: SQLState) { errors[error, default: 0] += 1 }
     mutating func stopped(_ reason: Instance.StopReason) { stops[reason, default: 0] += 1 }

@@ -6,6 +6,7 @@ struct MetricsReport: Sendable {
     let metrics: Metrics
     let statistics: RouterStatistics
     let consoles: Int
+    let keptBackends: Int
     let traffic: Traffic
     /// The tenants with the most sessions, and those only.
     let tenants: [(status: DatabaseStatus, traffic: Traffic)]
@@ -26,7 +27,8 @@ extension Router {
         let busiest = Array(MetricsReport.busiest(statistics.pool.instances))
         let (total, each) = traffic(of: busiest.map(\.dbName))
         return MetricsReport(
-            metrics: metrics, statistics: statistics, consoles: consoles.values.reduce(0, +), traffic: total,
+            metrics: metrics, statistics: statistics, consoles: consoles.values.reduce(0, +),
+            keptBackends: keptBackends.count, traffic: total,
             tenants: Array(zip(busiest, each)))
     }
 
@@ -72,6 +74,9 @@ extension MetricsReport {
             statistics.pool.instances.reduce(0) { $0 + $1.sessions })
         page.gauge("routerd_clients_waiting", "Clients that wait for an instance.", statistics.waitingClients)
         page.gauge("routerd_console_clients", "Clients of the console.", consoles)
+        page.gauge("routerd_backends_kept", "Backends that wait for another session.", keptBackends)
+        page.counter(
+            "routerd_backends_reused_total", "Sessions that were given such a backend.", metrics.backendsReused)
         page.counter("routerd_clients_total", "Clients accepted.", UInt64(statistics.sessionsTotal))
         page.family("routerd_waits_total", "Clients' waits for a session, by what they came to.", .counter)
         for wait in Metrics.Wait.allCases {

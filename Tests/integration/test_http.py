@@ -67,6 +67,15 @@ def test_traffic_is_counted(router, name):
         assert session["queries"] >= 1 and session["bytesFromBackend"] > 100_000 and session["user"] == "alice"
 
 
+def test_a_reused_backend_is_counted(router, name):
+    before = metrics(router)
+    router.value(name, "SELECT 1")
+    later(router, lambda now: now["routerd_backends_kept"][()] > 0)
+    router.value(name, "SELECT 1")
+    now = later(router, lambda now: total(now["routerd_waits_total"]) == total(before["routerd_waits_total"]) + 2)
+    assert total(now["routerd_backends_reused_total"]) == total(before["routerd_backends_reused_total"]) + 1
+
+
 def test_a_death_is_counted(router, name):
     router.value(name, "SELECT 1")
     os.kill(router.postmaster(name), signal.SIGKILL)
