@@ -37,7 +37,7 @@ struct Command: ParsableCommand {
     var scripts = List<Script>([.select])
 
     @Option(help: "Peers, separated by commas: \(Peer.Kind.names).")
-    var peers = List<Peer.Kind>(Peer.Kind.allCases)
+    var peers = List<Peer.Kind>(Peer.Kind.usual)
 
     @Option(help: "pgbench's scale: 100,000 rows, 15 MB, each.")
     var scale = 10
@@ -106,7 +106,8 @@ struct Command: ParsableCommand {
         DescriptorLimit.raise()
         let progress = Progress()
         let tools = try Tools(postgresBinDirectory: postgresBinDirectory, for: peers.elements)
-        let routerd = peers.elements.contains(.routerd) ? try routerdExecutable(progress) : nil
+        let needsRouterd = peers.elements.contains { $0 == .routerd || $0 == .workers }
+        let routerd = needsRouterd ? try routerdExecutable(progress) : nil
         let parent = URL(filePath: parentDirectory).absoluteURL.resolvingSymlinksInPath().path
         let directory = try WorkDirectory(in: parent, owner: tools.account)
         defer {

@@ -12,7 +12,7 @@ final class Lineup {
     private(set) var settingDifferences: [SettingDifference] = []
 
     private let maxConnections: Int
-    private var server: RouterServer?
+    private var servers: [RouterServer] = []
     /// What runs, in the order it was started, with the way it is stopped.
     private var processes: [(process: ChildProcess, ladder: [(signal: CInt, patience: Duration)])] = []
 
@@ -29,11 +29,15 @@ final class Lineup {
         var tenant: Settings?
         if let program, kinds.contains(.routerd) {
             progress.note("Starting routerd and creating its tenant")
-            let peer = try startRouterd(program)
+            let peer = try startRouterd(program, .routerd, base: "data")
             tenant = try Settings(tools: tools, directory: directory, port: peer.port)
             peers.append(peer)
         }
-        if kinds.contains(where: { $0 != .routerd }) {
+        if let program, kinds.contains(.workers) {
+            progress.note("Starting routerd with workers and creating its tenant")
+            peers.append(try startRouterd(program, .workers, base: "data-workers", workers: 2))
+        }
+        if kinds.contains(where: { $0 != .routerd && $0 != .workers }) {
             progress.note("Creating the cluster of the other peers")
             let cluster = try startCluster(settings: tenant)
             if let tenant {
@@ -45,7 +49,9 @@ final class Lineup {
             if kinds.contains(.pgbouncer) { peers.append(try startPgBouncer(to: cluster)) }
             if let scale { try fill("the other peers", port: cluster.port, scale: scale, progress: progress) }
         }
-        if let scale, let server { try fill("routerd", port: server.port, scale: scale, progress: progress) }
+        if let scale {
+            for server in servers { try fill("routerd", port: server.port, scale: scale, progress: progress) }
+        }
         let order = Peer.Kind.allCases
         peers.sort { order.firstIndex(of: $0.kind)! < order.firstIndex(of: $1.kind)! }
     }
@@ -72,14 +78,16 @@ final class Lineup {
 
     // MARK: Starting one
 
-    private func startRouterd(_ program: RouterProgram) throws(Failure) -> Peer {
+    private func startRouterd(
+        _ program: RouterProgram, _ kind: Peer.Kind, base: String, workers: Int? = nil
+    ) throws(Failure) -> Peer {
         let server = try RouterServer(
-            program, tools: tools, directory: directory, base: "\(directory.path)/data",
-            options: .init(maxConnections: maxConnections, spares: 0))
+            program, tools: tools, directory: directory, base: "\(directory.path)/\(base)",
+            options: .init(maxConnections: maxConnections, spares: 0, workers: workers))
         processes.append((server.process, RouterServer.ladder))
-        self.server = server
+        servers.append(server)
         try waitUntilServing(server.process, port: server.port)
-        return Peer(kind: .routerd, port: server.port, proxy: server.process.pid)
+        return Peer(kind: kind, port: server.port, proxy: server.process.pid)
     }
 
     private func startCluster(settings: Settings?) throws(Failure) -> Cluster {

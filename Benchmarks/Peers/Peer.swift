@@ -17,6 +17,11 @@ struct Peer {
         case pgbouncer
         /// The program this is all about.
         case routerd
+        /// The same with two workers.
+        case workers
+
+        /// All that is measured unless somebody asks for something else.
+        static let usual: [Kind] = [.direct, .forwarder, .pgbouncer, .routerd]
 
         /// As its makers write it.
         var title: String {
@@ -25,6 +30,7 @@ struct Peer {
             case .forwarder: "forwarder"
             case .pgbouncer: "PgBouncer"
             case .routerd: "routerd"
+            case .workers: "routerd, 2 workers"
             }
         }
 

@@ -34,6 +34,7 @@ final class RouterServer {
         var spares: Int?
         /// Where it serves metrics; nil where it serves none.
         var httpPort: Int?
+        var workers: Int?
     }
 
     /// Starts it and waits for its ready line.
@@ -47,6 +48,7 @@ final class RouterServer {
         ]
         if let limit = options.maxConnections { arguments += ["--max-connections", "\(limit)"] }
         if let limit = options.maxInstances { arguments += ["--max-instances", "\(limit)"] }
+        if let workers = options.workers { arguments += ["--workers", "\(workers)"] }
         if let spares = options.spares, program.hasSpares { arguments += ["--spares", "\(spares)"] }
         if let port = options.httpPort { arguments += ["--http", "127.0.0.1:\(port)"] }
         if case .named(let user) = tools.account { arguments += ["--run-as", user] }

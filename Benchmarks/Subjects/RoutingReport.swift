@@ -50,6 +50,8 @@ struct RoutingReport: SubjectReport {
         let throughputToPgBouncer: Statistics?
         let cpuToPgBouncer: Statistics?
         let cpuToForwarder: Statistics?
+        /// Of a routerd with workers: transactions per second, as a part of what one without does.
+        let throughputToRouterd: Statistics?
     }
 
     init(
@@ -80,7 +82,9 @@ struct RoutingReport: SubjectReport {
             throughputToDirect: samples.ratio(of: peer, to: .direct, \.pgbench.transactionsPerSecond),
             throughputToPgBouncer: samples.ratio(of: peer, to: .pgbouncer, \.pgbench.transactionsPerSecond),
             cpuToPgBouncer: samples.ratio(of: peer, to: .pgbouncer, \.cpu?.total),
-            cpuToForwarder: samples.ratio(of: peer, to: .forwarder, \.cpu?.total))
+            cpuToForwarder: samples.ratio(of: peer, to: .forwarder, \.cpu?.total),
+            throughputToRouterd: peer == .workers
+                ? samples.ratio(of: peer, to: .routerd, \.pgbench.transactionsPerSecond) : nil)
     }
 
     /// None where a round lacks the figure.
@@ -115,22 +119,25 @@ struct RoutingReport: SubjectReport {
         ]
     }
 
+    private var hasWorkers: Bool { peers.contains(.workers) }
+
     private func table(_ rows: [Summary]) -> Table {
         var table = Table(
             [
                 "clients", "peer", "tps", "±", "latency ms", "CPU µs", "±", "user", "system", "tps/direct",
                 "tps/pgb", "CPU/pgb", "CPU/fwd", "calls",
-            ], names: [1])
+            ] + (hasWorkers ? ["tps/routerd"] : []), names: [1])
         for row in rows {
             let calls = systemCalls.first { $0.load == row.load && $0.peer == row.peer }?.perTransaction
-            table.append([
+            let cells = [
                 "\(row.load.clients)", row.peer.title, fixed(row.transactionsPerSecond.median, 0),
                 percent(row.transactionsPerSecond.spread), fixed(row.latency.median, 3),
                 fixed(row.cpu?.median, 1), percent(row.cpu?.spread), fixed(row.cpuUser?.median, 1),
                 fixed(row.cpuSystem?.median, 1), fixed(row.throughputToDirect?.median, 2),
                 fixed(row.throughputToPgBouncer?.median, 2), fixed(row.cpuToPgBouncer?.median, 2),
                 fixed(row.cpuToForwarder?.median, 2), fixed(calls, 2),
-            ])
+            ]
+            table.append(cells + (hasWorkers ? [fixed(row.throughputToRouterd?.median, 2)] : []))
         }
         return table
     }

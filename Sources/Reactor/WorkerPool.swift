@@ -41,19 +41,24 @@ public final class WorkerPool: Sendable {
     }
 }
 
-/// The threads of a pool until they are joined.
-struct Threads: ~Copyable {
+/// Threads until they are joined.
+public struct Threads: ~Copyable {
     private var running: Slab<Thread>
 
-    init(capacity: Int) {
+    /// None yet.
+    ///
+    /// - Parameter capacity: the largest number of them, 1 or more.
+    public init(capacity: Int) {
         running = Slab(capacity: capacity)
     }
 
-    mutating func insert(_ thread: consuming Thread) {
+    /// Takes a thread in.
+    public mutating func insert(_ thread: consuming Thread) {
         _ = running.insert(thread)
     }
 
-    mutating func joinAll() {
+    /// Waits for the end of each.
+    public mutating func joinAll() {
         while let token = running.first(from: 0), let thread = running.remove(token) { thread.join() }
     }
 }

@@ -15,7 +15,7 @@ struct Statement {
         /// Whether something but clients is at work in it.
         case occupancy
         /// The role that these sessions connect as is created.
-        case role(String, sessions: [Token])
+        case role(String, sessions: [SessionID])
     }
 
     var purpose: Purpose

@@ -31,6 +31,9 @@ extension Router {
     /// Looks at the clock once in a while.
     mutating func keepAverages() {
         guard averages.isDue(now: reactor.now) else { return }
-        averages.periodEnded(.init(total: traffic, databases: trafficByDatabase), now: reactor.now)
+        ask(.traffic) { router, view in
+            let (traffic, now) = (view.traffic, router.reactor.now)
+            router.averages.periodEnded(.init(total: traffic.total, databases: traffic.databases), now: now)
+        }
     }
 }

@@ -16,19 +16,19 @@ struct CancelKeys {
     }
 
     private var targets: [CancelKey: Target] = [:]
-    private var issued: [UInt32: CancelKey] = [:]
+    private var issued: [UInt64: CancelKey] = [:]
 
     /// Makes the key that the client gets for the backend's own, with a fresh secret of the same length: protocol 3.0
     /// allows four bytes and nothing else.
-    mutating func issue(for key: CancelKey, of instance: InstanceID, session slot: UInt32) -> CancelKey {
-        revoke(session: slot)
+    mutating func issue(for key: CancelKey, of instance: InstanceID, session number: UInt64) -> CancelKey {
+        revoke(session: number)
         var random = SystemRandomNumberGenerator()
         while true {
             let secret = key.secret.map { _ in UInt8.random(in: .min ... .max, using: &random) }
             let fresh = CancelKey(processID: key.processID, secret: secret)
             guard targets[fresh] == nil else { continue }
             targets[fresh] = Target(instance: instance, key: key)
-            issued[slot] = fresh
+            issued[number] = fresh
             return fresh
         }
     }
@@ -43,19 +43,19 @@ struct CancelKeys {
     }
 
     /// The process id of a session's backend, which its key carries.
-    func backend(ofSession slot: UInt32) -> Int32? { issued[slot]?.processID }
+    func backend(ofSession number: UInt64) -> Int32? { issued[number]?.processID }
 
     /// The session has ended, and its backend lives on: answers the backend's own key, unless a cancel request for this
     /// session could strike the next one.
-    mutating func take(session slot: UInt32) -> CancelKey? {
-        guard let issued = issued[slot], let target = targets[issued] else { return nil }
-        revoke(session: slot)
+    mutating func take(session number: UInt64) -> CancelKey? {
+        guard let issued = issued[number], let target = targets[issued] else { return nil }
+        revoke(session: number)
         return target.isUsed ? nil : target.key
     }
 
     /// The session has ended: its key is worth nothing any more.
-    mutating func revoke(session slot: UInt32) {
-        guard let key = issued.removeValue(forKey: slot) else { return }
+    mutating func revoke(session number: UInt64) {
+        guard let key = issued.removeValue(forKey: number) else { return }
         targets[key] = nil
     }
 }

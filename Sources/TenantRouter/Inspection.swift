@@ -59,12 +59,12 @@ struct Inspections {
 
 // MARK: - Whom
 
-extension Router {
-    /// Prints a tenant's messages from now on, or no longer; sessions that are under way included.
+extension Lane {
+    /// Sessions that are under way included.
     mutating func inspect(_ tenant: TenantName, isOn: Bool) {
         inspections.set(tenant, isOn: isOn)
-        forEachSession { router, session in
-            if isOn { router.beginInspection(session, of: tenant) } else { router.endInspection(session, of: tenant) }
+        forEachSession { lane, session in
+            if isOn { lane.beginInspection(session, of: tenant) } else { lane.endInspection(session, of: tenant) }
         }
     }
 
@@ -77,8 +77,8 @@ extension Router {
     }
 
     /// A right key, on its way to a tenant's backend.
-    func considerInspection(_ session: Token, cancelling key: CancelKey, of instance: InstanceID) {
-        guard let tenant = instances[instance]?.tenant, inspections.include(tenant) else { return }
+    func considerInspection(_ session: Token, cancelling key: CancelKey, of tenant: TenantName) {
+        guard inspections.include(tenant) else { return }
         inspections.log.log(
             level: .info, "\(Self.arrow(.frontend)) \(MessageDescription(cancelRequest: key).line)",
             metadata: metadata(session).merging(["tenant": "\(tenant)"]) { $1 }, source: Inspections.source)
@@ -125,7 +125,7 @@ extension Router {
 
 // MARK: - What passes
 
-extension Router {
+extension Lane {
     mutating func inspectedFrontend(_ session: Token, _ event: consuming Event) {
         switch event {
         case .received(let buffer):

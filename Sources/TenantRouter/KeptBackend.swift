@@ -183,8 +183,6 @@ struct KeptBackends {
     private var byNumber: [UInt64: KeptBackend] = [:]
     /// In the order in which their sessions ended.
     private var byInstance: [InstanceID: [KeptBackend]] = [:]
-    /// Counts what has happened that makes older backends different from new ones.
-    private var epochs: [InstanceID: UInt64] = [:]
     /// Sessions of one kind share what they were opened with.
     private var latest: [InstanceID: Opening] = [:]
     private var lastNumber: UInt64 = 0
@@ -227,12 +225,6 @@ struct KeptBackends {
         return nil
     }
 
-    // MARK: Epochs
-
-    func epoch(of instance: InstanceID) -> UInt64 { epochs[instance] ?? 0 }
-
-    mutating func beginEpoch(of instance: InstanceID) { epochs[instance, default: 0] += 1 }
-
     /// A backend was opened.
     mutating func opened(_ opening: Opening, of instance: InstanceID) -> Opening {
         guard let known = latest[instance], known.packet == opening.packet, known.greeting == opening.greeting else {
@@ -245,7 +237,6 @@ struct KeptBackends {
 
     /// The instance is gone, and what is left of it was removed.
     mutating func forget(_ instance: InstanceID) {
-        epochs[instance] = nil
         latest[instance] = nil
     }
 }

@@ -83,6 +83,9 @@ enum Limits {
     static let queries = 32
     /// How often an idle instance may leave the question unanswered whether something is at work in it.
     static let unansweredQuestions = 3
+    /// The most threads that serve sessions: more would be idle on any machine that PostgreSQL shares with them. A power
+    /// of two, see `SessionID`.
+    static let workers = 16
     /// Threads for work that blocks (copying clusters, fsync): two keep a disk busy, four hide one slow tenant.
     static let workerThreads = 4
     /// How often the logs of running instances are looked at.
@@ -101,6 +104,8 @@ enum Limits {
     static let descriptorsPerInstance = 3
     /// Descriptors of one session: frontend and backend.
     static let descriptorsPerSession = 2
+    /// Descriptors of one worker: its epoll or ring, its doorbell.
+    static let descriptorsPerWorker = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
     /// one connection of the router's own for each instance that boots, is asked or is a spare, and some slack; the
     /// clients of the console and of the status page; the statements of the library's users.
@@ -119,10 +124,12 @@ enum Limits {
     ///
     /// - Parameters:
     ///   - maxInstances: instances that may run at once.
+    ///   - workers: threads that serve sessions.
     ///   - descriptors: `RLIMIT_NOFILE` (getrlimit(2)), soft.
-    static func clientsThatFit(maxInstances: Int, descriptors: Int) -> Int {
-        (descriptors - descriptorsOfTheRouter - maxInstances * descriptorsPerInstance) / descriptorsPerSession
-            - refusedClients
+    static func clientsThatFit(maxInstances: Int, workers: Int = 1, descriptors: Int) -> Int {
+        let taken =
+            descriptorsOfTheRouter + (workers - 1) * descriptorsPerWorker + maxInstances * descriptorsPerInstance
+        return (descriptors - taken) / descriptorsPerSession - refusedClients
     }
 
     /// The soft limit of open descriptors of this process.

@@ -10,16 +10,6 @@ struct Metrics: Sendable {
     private(set) var claims = DurationHistogram()
     /// The same where no spare was left, and the directory was made first.
     private(set) var creations = DurationHistogram()
-    /// From the lease until the backend was ready for a query.
-    private(set) var backendConnects = DurationHistogram()
-    /// Sessions that were given a backend which an earlier one has left.
-    private(set) var backendsReused: UInt64 = 0
-    /// From the startup packet to the lease.
-    private(set) var queueWaits = DurationHistogram()
-    /// What clients' waits came to.
-    private(set) var waits: [Wait: UInt64] = [:]
-    /// Errors of the router's own that clients were sent.
-    private(set) var errors: [SQLState: UInt64] = [:]
     private(set) var stops: [Instance.StopReason: UInt64] = [:]
     private(set) var deaths: UInt64 = 0
     private(set) var startFailures: UInt64 = 0
@@ -28,11 +18,6 @@ struct Metrics: Sendable {
     /// How many there were of everything, every two seconds.
     private(set) var samples = Recent<Sample>(keeping: 300)
     private(set) var sampledAt = Duration.zero
-
-    /// How a client's wait for a session ended.
-    enum Wait: String, CaseIterable {
-        case served, refused, left
-    }
 
     /// An instance that began to serve.
     struct Start: Sendable {
@@ -67,17 +52,46 @@ struct Metrics: Sendable {
         starts.append(start)
     }
 
-    mutating func granted(after wait: Duration) { queueWaits.record(wait) }
-    mutating func backendConnected(after wait: Duration) { backendConnects.record(wait) }
-    mutating func backendReused() { backendsReused += 1 }
-    mutating func waitEnded(_ wait: Wait) { waits[wait, default: 0] += 1 }
-    mutating func sent(_ error: SQLState) { errors[error, default: 0] += 1 }
     mutating func stopped(_ reason: Instance.StopReason) { stops[reason, default: 0] += 1 }
     mutating func died() { deaths += 1 }
     mutating func startFailed() { startFailures += 1 }
     mutating func take(_ sample: Sample, at now: Duration) {
         samples.append(sample)
         sampledAt = now
+    }
+}
+
+/// The same of clients: each lane counts what happens on it.
+struct ClientMetrics: Sendable {
+    /// How a client's wait for a session ended.
+    enum Wait: String, CaseIterable {
+        case served, refused, left
+    }
+
+    /// From the lease until the backend was ready for a query.
+    private(set) var backendConnects = DurationHistogram()
+    /// Sessions that were given a backend which an earlier one has left.
+    private(set) var backendsReused: UInt64 = 0
+    /// From the startup packet to the lease.
+    private(set) var queueWaits = DurationHistogram()
+    /// What clients' waits came to.
+    private(set) var waits: [Wait: UInt64] = [:]
+    /// Errors of the router's own that clients were sent.
+    private(set) var errors: [SQLState: UInt64] = [:]
+
+    mutating func granted(after wait: Duration) { queueWaits.record(wait) }
+    mutating func backendConnected(after wait: Duration) { backendConnects.record(wait) }
+    mutating func backendReused() { backendsReused += 1 }
+    mutating func waitEnded(_ wait: Wait) { waits[wait, default: 0] += 1 }
+    mutating func sent(_ error: SQLState) { errors[error, default: 0] += 1 }
+
+    /// What another lane has counted comes to it.
+    mutating func add(_ other: ClientMetrics) {
+        backendConnects.add(other.backendConnects)
+        backendsReused += other.backendsReused
+        queueWaits.add(other.queueWaits)
+        waits.merge(other.waits, uniquingKeysWith: +)
+        errors.merge(other.errors, uniquingKeysWith: +)
     }
 }
 
@@ -100,6 +114,11 @@ struct DurationHistogram: Sendable, Equatable {
         let microseconds = max(0, duration.inMicroseconds)
         counts[Self.bounds.firstIndex { microseconds <= $0 } ?? Self.bounds.count] += 1
         sum += microseconds
+    }
+
+    mutating func add(_ other: DurationHistogram) {
+        for (place, count) in other.counts.enumerated() { counts[place] += count }
+        sum += other.sum
     }
 }
 
@@ -130,21 +149,17 @@ extension Router {
     /// How many there are of everything, for the charts, where somebody may look at them.
     mutating func considerSample() {
         guard http.isServing, reactor.now - metrics.sampledAt >= Metrics.sampleInterval else { return }
-        takeSample()
+        ask(.traffic) { router, view in router.takeSample(view.traffic.total) }
     }
 
-    private mutating func takeSample() {
+    private mutating func takeSample(_ traffic: Traffic) {
+        let statistics = statistics
         let sample = Metrics.Sample(
-            at: wallTime(of: reactor.now), clients: clientCount, sessions: sessionCount, waiting: pool.waiterCount,
+            at: wallTime(of: reactor.now), clients: statistics.activeConnections,
+            sessions: statistics.pool.instances.reduce(0) { $0 + $1.sessions }, waiting: statistics.waitingClients,
             instances: pool.instanceCount, traffic: traffic)
         metrics.take(sample, at: reactor.now)
     }
-
-    /// Clients that are connected, except to the console.
-    var clientCount: Int { sessions.count - consoles.values.reduce(0, +) }
-
-    /// Clients that have named their tenant.
-    var sessionCount: Int { admittedClients }
 
     /// An instance serves from now on.
     mutating func noteStart(of instance: Instance, _ running: Running) {

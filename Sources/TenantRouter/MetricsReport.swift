@@ -4,6 +4,7 @@ import WireProtocol
 /// Everything that `/metrics` tells, copied at one moment.
 struct MetricsReport: Sendable {
     let metrics: Metrics
+    let clients: ClientMetrics
     let statistics: RouterStatistics
     let consoles: Int
     let keptBackends: Int
@@ -22,27 +23,15 @@ struct MetricsReport: Sendable {
 }
 
 extension Router {
-    var metricsReport: MetricsReport {
+    func metricsReport(_ view: LaneView) -> MetricsReport {
         let statistics = statistics
-        let busiest = Array(MetricsReport.busiest(statistics.pool.instances))
-        let (total, each) = traffic(of: busiest.map(\.dbName))
         return MetricsReport(
-            metrics: metrics, statistics: statistics, consoles: consoles.values.reduce(0, +),
-            keptBackends: keptBackends.count, traffic: total,
-            tenants: Array(zip(busiest, each)))
-    }
-
-    /// Everything that has passed, and what of it was these tenants': one look at each session, because all of them wait
-    /// for it.
-    private func traffic(of tenants: [String]) -> (total: Traffic, each: [Traffic]) {
-        var (total, each) = (ledger.total, tenants.map { ledger.databases[$0] ?? Traffic() })
-        let places = Dictionary(zip(tenants, tenants.indices), uniquingKeysWith: { first, _ in first })
-        sessions.forEach { _, session in
-            let traffic = session.meter.traffic
-            total += traffic
-            if let place = places[session.label.tenant] { each[place] += traffic }
-        }
-        return (total, each)
+            metrics: metrics, clients: view.metrics, statistics: statistics,
+            consoles: commons.counts.consoles.values.reduce(0, +), keptBackends: view.keptBackends,
+            traffic: view.traffic.total,
+            tenants: MetricsReport.busiest(statistics.pool.instances).map {
+                ($0, view.traffic.databases[$0.dbName] ?? Traffic())
+            })
     }
 }
 
@@ -76,14 +65,14 @@ extension MetricsReport {
         page.gauge("routerd_console_clients", "Clients of the console.", consoles)
         page.gauge("routerd_backends_kept", "Backends that wait for another session.", keptBackends)
         page.counter(
-            "routerd_backends_reused_total", "Sessions that were given such a backend.", metrics.backendsReused)
+            "routerd_backends_reused_total", "Sessions that were given such a backend.", clients.backendsReused)
         page.counter("routerd_clients_total", "Clients accepted.", UInt64(statistics.sessionsTotal))
         page.family("routerd_waits_total", "Clients' waits for a session, by what they came to.", .counter)
-        for wait in Metrics.Wait.allCases {
-            page.sample("routerd_waits_total", [("outcome", wait.rawValue)], metrics.waits[wait] ?? 0)
+        for wait in ClientMetrics.Wait.allCases {
+            page.sample("routerd_waits_total", [("outcome", wait.rawValue)], clients.waits[wait] ?? 0)
         }
         page.family("routerd_errors_total", "Errors of the router's own that clients were sent.", .counter)
-        for (state, count) in metrics.errors.sorted(by: { $0.key.description < $1.key.description }) {
+        for (state, count) in clients.errors.sorted(by: { $0.key.description < $1.key.description }) {
             page.sample("routerd_errors_total", [("sqlstate", state.description)], count)
         }
         page.counter(
@@ -117,9 +106,9 @@ extension MetricsReport {
             "routerd_create_seconds", "From a new name to its serving, with no spare left.", metrics.creations)
         page.histogram(
             "routerd_backend_connect_seconds", "From a lease to the backend's first ReadyForQuery.",
-            metrics.backendConnects)
+            clients.backendConnects)
         page.histogram(
-            "routerd_queue_wait_seconds", "From a client's startup packet to its lease.", metrics.queueWaits)
+            "routerd_queue_wait_seconds", "From a client's startup packet to its lease.", clients.queueWaits)
     }
 
     private func write(traffic page: inout MetricsPage) {

@@ -8,8 +8,8 @@ import WireProtocol
 
 extension Router {
     /// Creates a role that a client needs, for all its sessions that ask at once.
-    mutating func createRole(_ user: String, for session: Token, of id: InstanceID) {
-        guard let instance = instances[id] else { return roleSettled(session, .failure(.shuttingDown)) }
+    mutating func createRole(_ user: String, for session: SessionID, of id: InstanceID) {
+        guard let instance = instances[id] else { return roleSettled(session, .failure(.shuttingDown), of: id) }
         for index in instance.statements.indices {
             guard case .role(user, sessions: let waiting) = instance.statements[index].purpose else { continue }
             instance.statements[index].purpose = .role(user, sessions: waiting + [session])
@@ -168,7 +168,7 @@ extension Router {
         case .rehearsal: rehearsed(instance, result.map { _ in })
         case .occupancy: occupancyTold(instance, result)
         case .role(_, let waiting):
-            for session in waiting { roleSettled(session, result.map { _ in }) }
+            for session in waiting { roleSettled(session, result.map { _ in }, of: instance.id) }
         }
     }
 

@@ -28,24 +28,48 @@ extension Router {
         _ configuration: RouterConfiguration, _ listeners: RouterListeners, _ premises: Premises, maxClients: Int
     ) throws(RouterError) -> Router {
         do throws(ReactorError) {
-            let limits = reactorLimits(configuration, maxClients: maxClients)
-            let reactor = try Reactor(engine: configuration.io.engine, limits: limits)
-            configuration.logger.info("bytes are moved by \(reactor.engine.rawValue)")
+            let plan = LanePlan(
+                configuration: configuration,
+                greeter: .init(
+                    postgresVersion: premises.store.installation.version, controlToken: premises.control.token),
+                commons: Commons(lanes: configuration.workers, maxClients: maxClients),
+                limits: reactorLimits(configuration, maxClients: maxClients))
+            let lane = try plan.open(0)
+            configuration.logger.info("bytes are moved by \(lane.reactor.engine.rawValue)")
             let workers = try WorkerPool(threads: Limits.workerThreads)
             var router = Router(
-                configuration, maxClients: maxClients, premises: premises, reactor: reactor, workers: workers,
+                configuration, commons: plan.commons, premises: premises, lane: lane, workers: workers,
                 port: listeners.port, address: listeners.address, socketPath: listeners.unixPath)
-            try router.open(listeners)
+            do throws(ReactorError) {
+                try router.startLanes(plan)
+                try router.open(listeners)
+            } catch {
+                router.endLanes()
+                throw error
+            }
             return router
         } catch {
             throw RouterError(error)
         }
     }
 
+    private mutating func startLanes(_ plan: LanePlan) throws(ReactorError) {
+        for index in 1..<configuration.workers {
+            distantLanes.append(try .start(index, plan, reportingTo: mailbox, in: &laneThreads))
+        }
+    }
+
+    /// Their sessions end with them.
+    private mutating func endLanes() {
+        for distant in distantLanes { distant.orders.post(.end) }
+        laneThreads.joinAll()
+    }
+
     /// As many clients as were asked for, or as many as the descriptor limit leaves.
     static func maxClients(of configuration: RouterConfiguration) throws(RouterError) -> Int {
         let descriptors = Limits.descriptors
-        let fitting = Limits.clientsThatFit(maxInstances: configuration.maxInstances, descriptors: descriptors)
+        let fitting = Limits.clientsThatFit(
+            maxInstances: configuration.maxInstances, workers: configuration.workers, descriptors: descriptors)
         guard fitting > 0 else {
             throw RouterError(
                 .environment,
@@ -93,10 +117,11 @@ extension Router {
 
     /// After the last tick: nothing runs any more.
     mutating func tearDown() {
+        endLanes()
         workers.stop()
         if let socketPath { unsafe unlink(socketPath) }
         premises.close()
-        log.info("stopped", metadata: ["sessions": "\(totals.sessions)", "instances": "\(totals.instances)"])
+        log.info("stopped", metadata: ["sessions": "\(commons.counts.sessionsEver)", "instances": "\(instancesEver)"])
     }
 }
 

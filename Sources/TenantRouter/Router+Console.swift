@@ -1,117 +1,20 @@
-import Glibc
 import Logging
-import Reactor
 import TenantPool
 import WireProtocol
 
-// Clients that connect to the router instead of to a tenant: let in, their commands done, their answers sent.
-
-extension StartupPacket {
-    /// Whether it names the router's console, or that of the pooler whose tools expect one.
-    var meansConsole: Bool {
-        !isPhysicalReplication && TenantName.console.contains(database ?? user)
-    }
-
-    /// What it asks for beyond protocol 3.0, which the console speaks.
-    fileprivate var unknownOptions: [[UInt8]] {
-        parameters.map(\.name).filter { $0.starts(with: "_pq_.".utf8) }
-    }
-}
-
-// MARK: - Arriving
-
-extension Router {
-    /// The startup packet is in, and names the console or came by the control socket.
-    mutating func admitConsole(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
-        sessions[session].label.tenant = packet.database ?? packet.user
-        sessions[session].label.user = packet.user
-        guard packet.meansConsole else { return reject(session, .noTenantsHere) }
-        guard isLocal(session) else { return reject(session, .consoleIsLocal) }
-        // Whoever looks takes no place from whoever steers.
-        guard consoles[sessions[session].entrance, default: 0] < Limits.consoles else {
-            return reject(session, .tooManyConsoles)
-        }
-        consoles[sessions[session].entrance, default: 0] += 1
-        totals.consoles += 1
-        var console: ConsoleSession
-        switch sessions[session].entrance {
-        case .clients:
-            console = ConsoleSession(.looking, token: nil, greeting: greeting(packet))
-        case .control:
-            console = ConsoleSession(.everything, token: premises.control.token, greeting: greeting(packet))
-            arm(session, after: configuration.startupTimeout)
-        }
-        if packet.version != .v3_0 || !packet.unknownOptions.isEmpty {
-            reactor.send(
-                copying: Backend.negotiateProtocolVersion(unknownOptions: packet.unknownOptions),
-                to: sessions[session].frontend)
-        }
-        console.received(pipelined)
-        sessions[session].consoleOpened(console)
-        advanceConsole(session)
-    }
-
-    private func isLocal(_ session: Token) -> Bool {
-        reactor.peer(of: sessions[session].frontend)?.isLoopback ?? false
-    }
-
-    /// What drivers want to know of a server.
-    private func greeting(_ packet: StartupPacket) -> [UInt8] {
-        let parameters = [
-            ("server_version", "\(store.installation.version) (routerd \(RouterVersion.current))"),
-            ("server_encoding", "UTF8"), ("client_encoding", "UTF8"), ("DateStyle", "ISO, MDY"),
-            ("IntervalStyle", "postgres"), ("TimeZone", "UTC"), ("integer_datetimes", "on"),
-            ("standard_conforming_strings", "on"), ("is_superuser", "off"), ("session_authorization", packet.user),
-            ("application_name", packet["application_name"] ?? ""),
-        ]
-        // No command runs long enough to be cancelled, but some drivers insist on a key.
-        let key = CancelKey(processID: getpid(), secret: (0..<4).map { _ in .random(in: .min ... .max) })
-        return parameters.flatMap { Backend.parameterStatus($0, $1) } + Backend.backendKeyData(key)
-    }
-}
-
-// MARK: - Going on
-
-extension Router {
-    /// Lets the console do all that it can.
-    mutating func advanceConsole(_ session: Token) {
-        guard advancing != session else { return }
-        // One console's command may end what another waits for.
-        let before = advancing
-        advancing = session
-        defer { advancing = before }
-        while true {
-            switch sessions[session].nextConsoleAction() {
-            case .wait: return awaitConsole(session)
-            case .send(let bytes): reactor.send(copying: bytes, to: sessions[session].frontend)
-            case .perform(let command): perform(command, for: session)
-            case .end(let bytes): return dismiss(session, with: bytes)
-            }
-        }
-    }
-
-    /// A client is not read while nothing could be done with what it says.
-    private mutating func awaitConsole(_ session: Token) {
-        guard case .console(let console) = sessions[session].stage else { return }
-        if console.isBusy {
-            reactor.disarm(sessions[session].frontend)
-        } else {
-            reactor.receive(sessions[session].frontend)
-        }
-        if !console.isAwaitingPassword { disarmDeadline(session) }
-    }
-
-    /// The answer to a console's command, at once or later: the client may have gone meanwhile.
-    private mutating func answerConsole(_ session: Token, _ result: Result<ConsoleSession.Answer, ErrorMessage>) {
-        guard sessions.contains(session), sessions[session].consoleAnswered(result) else { return }
-        advanceConsole(session)
-    }
-}
+// What the console's clients want done.
 
 // MARK: - Commands
 
+/// Whoever waits for a command's answer.
+struct ConsoleClient: Sendable {
+    let session: SessionID
+    /// What every line about it carries.
+    let metadata: Logger.Metadata
+}
+
 extension Router {
-    private mutating func perform(_ command: ConsoleCommand, for session: Token) {
+    mutating func perform(_ command: ConsoleCommand, for session: ConsoleClient) {
         switch command {
         case .show(.tenants):
             listTenants(.names) { router, tenants in
@@ -121,7 +24,7 @@ extension Router {
             listTenants(.sizes) { router, tenants in
                 router.answerConsole(session, .success(.rows(tenants.map { $0.sizedRow })))
             }
-        case .show(let topic): answerConsole(session, .success(.rows(rows(of: topic))))
+        case .show(let topic): show(topic, to: session)
         case .formality: answerConsole(session, .success(.done))
         case .drop(let tenant):
             note("drop", tenant, by: session)
@@ -149,7 +52,7 @@ extension Router {
             answerConsole(session, .success(.done))
         case .killClient(let number):
             note("kill client \(number)", by: session)
-            answerConsole(session, killClient(number))
+            killClient(number) { router, result in router.answerConsole(session, result) }
         case .pause, .resume, .kill, .disable, .enable, .reconnect, .waitClose, .reload, .set:
             performAsBouncer(command, for: session)
         case .shutdown(let inAHurry):
@@ -160,8 +63,17 @@ extension Router {
         }
     }
 
+    private mutating func show(_ topic: ConsoleTopic, to session: ConsoleClient) {
+        guard let question = topic.question else {
+            return answerConsole(session, .success(.rows(rows(of: topic, LaneView()))))
+        }
+        ask(question) { router, view in
+            router.answerConsole(session, .success(.rows(router.rows(of: topic, view))))
+        }
+    }
+
     /// What PgBouncer's console knows too.
-    private mutating func performAsBouncer(_ command: ConsoleCommand, for session: Token) {
+    private mutating func performAsBouncer(_ command: ConsoleCommand, for session: ConsoleClient) {
         let answer: Answer<Void> = { $0.answerConsole(session, $1.map { .done }) }
         switch command {
         case .pause(nil):
@@ -174,12 +86,12 @@ extension Router {
         case .kill(let tenant): ifExists(tenant, for: session, "kill") { $0.kill(tenant, answer) }
         case .disable(let tenant):
             ifExists(tenant, for: session, "disable") { router in
-                router.pauses.disabled.insert(tenant)
+                router.commons.disable(tenant)
                 answer(&router, .success(()))
             }
         case .enable(let tenant):
             ifExists(tenant, for: session, "enable") { router in
-                router.pauses.disabled.remove(tenant)
+                router.commons.enable(tenant)
                 answer(&router, .success(()))
             }
         case .reconnect(let tenant):
@@ -201,7 +113,7 @@ extension Router {
 
     /// Does it to a tenant that there is, running or not; to all where none is named.
     private mutating func ifExists(
-        _ tenant: TenantName?, for session: Token, _ what: String, _ body: @escaping (inout Router) -> Void
+        _ tenant: TenantName?, for session: ConsoleClient, _ what: String, _ body: @escaping (inout Router) -> Void
     ) {
         note(what, tenant, by: session)
         guard let tenant else { return body(&self) }
@@ -214,32 +126,36 @@ extension Router {
     }
 
     /// Whoever reads the configuration reads it again; where nobody does there is nothing to be done.
-    private mutating func askForReload(for session: Token) {
+    private mutating func askForReload(for session: ConsoleClient) {
         if let reloader { reloader(session) } else { reloaded(for: session, failure: nil) }
     }
 
     /// Somebody has, or says why not.
-    mutating func reloaded(for session: Token, failure: String?) {
+    mutating func reloaded(for session: ConsoleClient, failure: String?) {
         answerConsole(session, failure.map { .failure(.notReloaded($0)) } ?? .success(.done))
     }
 
     /// What the console changes is worth a line in the log, with whoever wanted it.
-    private func note(_ what: String, _ tenant: TenantName? = nil, by session: Token) {
-        var metadata = metadata(session)
+    private func note(_ what: String, _ tenant: TenantName? = nil, by session: ConsoleClient) {
+        var metadata = session.metadata
         metadata["tenant"] = tenant.map { "\($0)" }
         log.info("console: \(what)", metadata: metadata)
     }
 
-    private mutating func killClient(_ number: UInt64) -> Result<ConsoleSession.Answer, ErrorMessage> {
-        var slot: UInt32 = 0
-        while let session = sessions.first(from: slot) {
-            if sessions[session].number == number {
-                killSession(session)
-                return .success(.done)
+    private mutating func killClient(_ number: UInt64, _ answer: @escaping Answer<ConsoleSession.Answer>) {
+        ask(.sessions(.plain)) { router, view in
+            guard let victim = view.sessions.first(where: { $0.number == number }) else {
+                return answer(&router, .failure(.noSuchClient(number)))
             }
-            slot = session.slot + 1
+            router.order(.kill(victim.session.token), lane: victim.session.lane)
+            answer(&router, .success(.done))
         }
-        return .failure(.noSuchClient(number))
+    }
+
+    private mutating func answerConsole(
+        _ client: ConsoleClient, _ result: Result<ConsoleSession.Answer, ErrorMessage>
+    ) {
+        order(.consoleAnswered(client.session.token, result), lane: client.session.lane)
     }
 }
 
@@ -251,18 +167,6 @@ extension Result where Success == Bool, Failure == ErrorMessage {
 }
 
 extension ErrorMessage {
-    fileprivate static let noTenantsHere = ErrorMessage(
-        .invalidCatalogName, "the control socket leads to the console only",
-        hint: "Connect to the database routerd here, and to tenants through the router's port.")
-
-    fileprivate static let consoleIsLocal = ErrorMessage(
-        .insufficientPrivilege, "the console answers to clients on this machine only",
-        hint: "Connect from where routerd runs.")
-
-    fileprivate static let tooManyConsoles = ErrorMessage(
-        .tooManyConnections, "too many clients use the console",
-        detail: "It has \(Limits.consoles) places on each of its ways in.", hint: "Close those that are not needed.")
-
     fileprivate static func noSuchClient(_ number: UInt64) -> ErrorMessage {
         ErrorMessage(
             severity: .error, .undefinedObject, "there is no client \(number)",

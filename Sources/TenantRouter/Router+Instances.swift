@@ -44,7 +44,7 @@ extension Router {
         do {
             let readiness = try listenForReadiness(id, cluster)
             let (process, processID) = try spawn(cluster, id, heardBy: readiness)
-            totals.instances += 1
+            instancesEver += 1
             let running = Running(
                 cluster: cluster, processID: processID, spawnedAt: reactor.now, process: process,
                 readiness: readiness)
@@ -177,7 +177,13 @@ extension Router {
     /// Clients may enter.
     private mutating func serve(_ instance: Instance, _ running: Running, _ socket: InstanceSocket) {
         instance.phase = .serving(running, socket)
-        if let tenant = instance.tenant { startFailures[tenant] = nil }
+        if let tenant = instance.tenant {
+            startFailures[tenant] = nil
+            commons.opened(
+                instance.id,
+                Commons.Served(
+                    socket: socket, tenant: tenant, connections: pool.connections(of: tenant)))
+        }
         instance.bootTime = reactor.now - running.start.at
         noteStart(of: instance, running)
         var metadata = metadata(instance)
@@ -201,18 +207,6 @@ extension Router {
         var metadata = metadata(instance)
         metadata["took"] = "\(took.inMilliseconds) ms"
         log.info("instance was slow to wake", metadata: metadata)
-    }
-
-    /// The users that are to be roles before the first of them enters.
-    private mutating func users(waitingFor tenant: TenantName) -> [String] {
-        var users: Set<String> = []
-        forEachSession { router, session in
-            guard case .arriving(let arrival, _) = router.sessions[session].stage, arrival.tenant == tenant else {
-                return
-            }
-            users.insert(arrival.user)
-        }
-        return users.sorted().prefix(Limits.rolesOfAClaim).map(\.self)
     }
 }
 
@@ -248,8 +242,9 @@ extension Router {
         var ladder = StopLadder()
         let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
         instance.phase = .stopping(running, ladder)
+        commons.closed(instance.id)
         failStatements(of: instance, because: .instanceStopped(instance.name))
-        discardKeptBackends(of: instance.id)
+        orderAll(.discardBackends(of: instance.id))
         take(step, instance, running)
     }
 
@@ -301,8 +296,7 @@ extension Router {
         logExit(instance, running, status)
         failStatements(of: instance, because: .instanceStopped(instance.name))
         retire(instance, running.cluster)
-        discardKeptBackends(of: instance.id)
-        keptBackends.forget(instance.id)
+        orderAll(.discardBackends(of: instance.id))
         poolActions += pool.exited(instance.id, now: reactor.now)
         failQueries(of: instance)
         if let tenant = instance.tenant { hibernated(tenant) }
@@ -334,6 +328,7 @@ extension Router {
     /// What is left of an instance is looked after by a worker; only then is its directory touched again.
     mutating func retire(_ instance: Instance, _ cluster: PreparedCluster) {
         instances[instance.id] = nil
+        commons.closed(instance.id)
         let (store, mailbox) = (store, mailbox)
         switch instance.holder {
         case .tenant(let tenant):
@@ -357,7 +352,7 @@ extension Router {
     /// The instance is gone, or about to be. Established sessions hear it from their backends (PostgreSQL sends `57P01`
     /// itself where it still can); those that are being connected hear it here.
     private mutating func terminateSessions(of id: InstanceID) {
-        forEachSession { router, session in router.instanceStopped(session, id) }
+        orderAll(.instanceStopped(id))
     }
 
     private mutating func arm(_ running: Running, _ id: InstanceID, at time: Duration) {

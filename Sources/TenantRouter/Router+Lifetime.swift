@@ -14,6 +14,8 @@ enum Message: Sendable {
     case removed(TenantName, Result<Bool, EmbedError>)
     case swept
     case logsTrimmed
+    /// What another thread's lane has to report.
+    case reported([LaneReport])
     case stop
     /// Anything else, on the reactor's thread.
     case run(@Sendable (inout Router) -> Void)
@@ -40,6 +42,7 @@ extension Router {
             case .removed(let tenant, let result): removed(tenant, result)
             case .swept: swept()
             case .logsTrimmed: isTrimmingLogs = false
+            case .reported(let reports): hear(reports)
             case .stop: stop()
             case .run(let body): body(&self)
             }
@@ -66,7 +69,8 @@ extension Router {
         case .serving:
             lifetime = .stopping
             isStopping.raise()
-            log.info("stopping", metadata: ["sessions": "\(sessions.count)", "instances": "\(instances.count)"])
+            log.info(
+                "stopping", metadata: ["sessions": "\(commons.counts.sessions)", "instances": "\(instances.count)"])
             for listener in listeners { reactor.close(listener) }
             poolActions += pool.shutDown(now: reactor.now)
             endPauses()
@@ -88,10 +92,10 @@ extension Router {
             _ = reactor.deadline(at: reactor.now + Limits.closingDeadline, owner: Owner(.closing).raw)
             if let controlListener { reactor.close(controlListener) }
             for listener in http.listeners { reactor.close(listener) }
-            forEachSession { router, session in router.routerStopped(session) }
+            orderAll(.close)
             considerClosing()
         case .closing:
-            if sessions.count == 0 { isDone = true }
+            if commons.counts.sessions == 0 { isDone = true }
         }
     }
 }
@@ -125,10 +129,9 @@ extension Router {
     }
 
     /// A database is new for as long as somebody waits for it or its instance runs.
-    private mutating func forgetUnannounced() {
-        guard !unannounced.isEmpty else { return }
+    private func forgetUnannounced() {
         let pool = pool
-        unannounced = unannounced.filter { pool.state(of: $0) != .cold }
+        commons.forgetNews { pool.state(of: $0) == .cold }
     }
 
     mutating func scheduleHousekeeping() {

@@ -5,32 +5,35 @@ import WireProtocol
 // What SHOW shows, row by row.
 
 extension Router {
-    /// - Parameter topic: anything but the tenants, which a worker reads.
-    func rows(of topic: ConsoleTopic) -> [[ResultValue]] {
-        switch topic {
+    /// - Parameters:
+    ///   - topic: anything but the tenants, which a worker reads.
+    ///   - view: what the lanes were asked for it.
+    func rows(of topic: ConsoleTopic, _ view: LaneView) -> [[ResultValue]] {
+        let sessions = view.sessions
+        return switch topic {
         case .help: Self.help
         case .version: [[.text("routerd \(RouterVersion.current) (PostgreSQL \(store.installation.version))")]]
         case .router: [routerRow]
         case .tenants, .sizes: []
         case .instances: instanceRows
-        case .clients: eachSession { clientRow($0) }
-        case .servers: eachSession { serverRow($0) } + keptBackends.all.map { serverRow($0) }
-        case .queue: queueRows
-        case .pools: poolRows
+        case .clients: sessions.map { clientRow($0) }
+        case .servers: sessions.compactMap { serverRow($0) } + view.kept.map { serverRow($0) }
+        case .queue: queueRows(sessions)
+        case .pools: poolRows(view)
         case .databases: databaseRows
-        case .users: users.map { [.text($0), .text("session")] }
-        case .lists: lists.map { [.text($0), .int8(Int64($1))] }
+        case .users: users(sessions).map { [.text($0), .text("session")] }
+        case .lists: lists(view).map { [.text($0), .int8(Int64($1))] }
         case .config: configRows
         case .state:
             [
                 [.text("state"), .text(lifetime.word)], [.text("paused"), .text(pauses.coversAll ? "yes" : "no")],
                 [.text("suspended"), .text("no")],
             ]
-        case .stats: statsRows
-        case .statsTotals: statsTotalsRows
-        case .statsAverages: statsAveragesRows
-        case .totals: totalsRows
-        case .mem: memoryRows
+        case .stats: statsRows(view)
+        case .statsTotals: statsTotalsRows(view)
+        case .statsAverages: statsAveragesRows(view)
+        case .totals: totalsRows(view)
+        case .mem: memoryRows(view)
         }
     }
 
@@ -80,7 +83,7 @@ extension Router {
     /// Tenants that are not cold, and those that clients are kept away from.
     private var databaseRows: [[ResultValue]] {
         var databases = statistics.pool.instances
-        let kept = pauses.named.subtracting(pool.snapshot.map(\.tenant))
+        let kept = pauses.tenants.union(commons.disabled).subtracting(pool.snapshot.map(\.tenant))
         databases += kept.map { DatabaseStatus(dbName: $0.string, state: TenantState.cold.rawValue) }
         return databases.sorted { $0.dbName < $1.dbName }.map { databaseRow($0) }
     }
@@ -89,7 +92,7 @@ extension Router {
         let name = database.dbName
         let tenant = try? TenantName(name)
         let isPaused = tenant.map { pauses.holds($0) } ?? false
-        let isDisabled = tenant.map { pauses.disabled.contains($0) } ?? false
+        let isDisabled = tenant.map { commons.isDisabled($0) } ?? false
         return [
             .text(name), .null, .int8(Int64(port)), .text(name), .null, .int8(Int64(limits.maxConnections)), .int8(0),
             .int8(0), .text("session"), .int8(Int64(limits.maxConnections)), .int8(Int64(database.sessions)),
@@ -108,128 +111,67 @@ extension Router {
 
 // MARK: - Clients
 
-/// Where a client stands, in PgBouncer's words.
-enum ClientState: String {
-    /// It has not said what it wants.
-    case login
-    /// It waits for an instance.
-    case waiting
-    /// A backend is being connected.
-    case connecting
-    /// It has a backend, or talks to the console.
-    case active
-    /// Its end is under way.
-    case closing
-
-    init(_ stage: Session.Stage) {
-        switch stage {
-        case .awaitingStartup: self = .login
-        case .arriving(_, .queued): self = .waiting
-        case .arriving: self = .connecting
-        case .relaying, .frontendEnded, .console: self = .active
-        case .flushing, .cancelling, .lingering, .abandoning, .closed: self = .closing
-        }
-    }
-}
-
 extension Router {
-    /// Every session's row, in the order they stand in.
-    func eachSession<Row>(_ row: (Token) -> Row?) -> [Row] {
-        var rows: [Row] = []
-        var slot: UInt32 = 0
-        while let session = sessions.first(from: slot) {
-            if let row = row(session) { rows.append(row) }
-            slot = session.slot + 1
-        }
-        return rows
-    }
-
-    private func clientRow(_ session: Token) -> [ResultValue]? {
-        let (label, state) = (sessions[session].label, ClientState(sessions[session].stage))
-        let (peer, number) = (reactor.peer(of: sessions[session].frontend), sessions[session].number)
+    private func clientRow(_ session: SessionEntry) -> [ResultValue] {
         let (wait, waitMicroseconds) = waited(session)
+        let number = session.number
         return [
-            .text("C"), .text(label.user), .text(label.tenant), .text(state.rawValue),
-            .text(peer.map { $0.port == nil ? "unix" : $0.host } ?? ""), (peer?.port).map { .int8(Int64($0)) } ?? .null,
-            .null, peer?.port == nil ? .null : .int8(Int64(port)), .timestamptz(wallTime(of: label.connectedAt)),
-            requestTime(session), wait, waitMicroseconds, .int8(0), .text("C\(number)"),
-            .text(backendState(session) == nil ? "" : "S\(number)"), backendProcess(session), .text(""),
-            .text(label.application), .int8(Int64(number)),
+            .text("C"), .text(session.user), .text(session.tenant), .text(session.state.rawValue),
+            .text(session.peer.map { $0.port == nil ? "unix" : $0.host } ?? ""),
+            (session.peer?.port).map { .int8(Int64($0)) } ?? .null, .null,
+            session.peer?.port == nil ? .null : .int8(Int64(port)), .timestamptz(wallTime(before: session.age)),
+            .timestamptz(wallTime(before: session.sinceRequest)), wait, waitMicroseconds, .int8(0), .text("C\(number)"),
+            .text(session.serverState == nil ? "" : "S\(number)"), session.backend.map { .int8(Int64($0)) } ?? .null,
+            .text(""), .text(session.application), .int8(Int64(number)),
         ]
     }
 
-    private func serverRow(_ session: Token) -> [ResultValue]? {
-        guard let state = backendState(session) else { return nil }
-        let (label, number) = (sessions[session].label, sessions[session].number)
+    private func serverRow(_ session: SessionEntry) -> [ResultValue]? {
+        guard let state = session.serverState else { return nil }
+        let number = session.number
         return [
-            .text("S"), .text(label.user), .text(label.tenant), .text(state), .text("unix"), .null, .null, .null,
-            .timestamptz(wallTime(of: label.connectedAt)), requestTime(session), .int8(0), .int8(0),
-            .int8(isToReconnect(session) ? 1 : 0), .text("S\(number)"), .text("C\(number)"), backendProcess(session),
-            .text(""), .text(label.application), .int8(Int64(number)),
+            .text("S"), .text(session.user), .text(session.tenant), .text(state.rawValue), .text("unix"), .null, .null,
+            .null, .timestamptz(wallTime(before: session.age)), .timestamptz(wallTime(before: session.sinceRequest)),
+            .int8(0), .int8(0), .int8(isToReconnect(session) ? 1 : 0), .text("S\(number)"), .text("C\(number)"),
+            session.backend.map { .int8(Int64($0)) } ?? .null, .text(""), .text(session.application),
+            .int8(Int64(number)),
         ]
     }
 
     /// Between two sessions it is nobody's.
-    private func serverRow(_ backend: KeptBackend) -> [ResultValue] {
-        let state =
-            switch backend.stage {
-            case .resetting: "tested"
-            case .kept: "idle"
-            case .leaving: "closing"
-            }
-        return [
-            .text("S"), .text(backend.user), .text(backend.tenant), .text(state), .text("unix"), .null, .null, .null,
-            .timestamptz(wallTime(of: backend.opening.openedAt)), .null, .int8(0), .int8(0), .int8(0),
-            .text("K\(backend.number)"), .text(""), backend.processID.map { .int8(Int64($0)) } ?? .null, .text(""),
+    private func serverRow(_ backend: KeptEntry) -> [ResultValue] {
+        [
+            .text("S"), .text(backend.user), .text(backend.tenant), .text(backend.state.rawValue), .text("unix"), .null,
+            .null,
+            .null, .timestamptz(wallTime(before: backend.age)), .null, .int8(0), .int8(0), .int8(0),
+            .text("K\(backend.number)"), .text(""), backend.backend.map { .int8(Int64($0)) } ?? .null, .text(""),
             .text(""), .null,
         ]
     }
 
-    /// Where its backend stands; nil where it has none.
-    private func backendState(_ session: Token) -> String? {
-        switch sessions[session].stage {
-        case .arriving(_, .connecting), .arriving(_, .startingUp): "login"
-        case .relaying, .frontendEnded: "active"
-        case .abandoning: "closing"
-        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: nil
-        }
-    }
-
-    private func backendProcess(_ session: Token) -> ResultValue {
-        cancelKeys.backend(ofSession: session.slot).map { .int8(Int64($0)) } ?? .null
-    }
-
-    /// When the client last asked something; before it did, when it connected.
-    private func requestTime(_ session: Token) -> ResultValue {
-        let asked = sessions[session].meter.askedAt.map { Duration.nanoseconds($0) }
-        return .timestamptz(wallTime(of: asked ?? sessions[session].label.connectedAt))
-    }
+    private func wallTime(before age: Duration) -> Int64 { WallClock.now - age.inMicroseconds }
 
     /// How long a client has waited that waits, in whole seconds and the microseconds beside them.
-    private func waited(_ session: Token) -> (ResultValue, ResultValue) {
-        guard ClientState(sessions[session].stage) == .waiting else { return (.int8(0), .int8(0)) }
-        let microseconds = (reactor.now - sessions[session].label.connectedAt).inMicroseconds
+    private func waited(_ session: SessionEntry) -> (ResultValue, ResultValue) {
+        guard session.state == .waiting else { return (.int8(0), .int8(0)) }
+        let microseconds = session.age.inMicroseconds
         return (.int8(microseconds / 1_000_000), .int8(microseconds % 1_000_000))
     }
 
     /// Each tenant's queue in the order in which its clients came.
-    private var queueRows: [[ResultValue]] {
-        let waiting = eachSession { session -> (tenant: TenantName, session: Token)? in
-            guard case .arriving(let arrival, .queued) = sessions[session].stage else { return nil }
-            return (arrival.tenant, session)
-        }
+    private func queueRows(_ sessions: [SessionEntry]) -> [[ResultValue]] {
+        let waiting = sessions.compactMap { session in session.queuedFor.map { (tenant: $0, session: session) } }
         var positions: [TenantName: Int64] = [:]
         let inOrder = waiting.sorted { left, right in
-            let (leftNumber, rightNumber) = (sessions[left.session].number, sessions[right.session].number)
-            return (left.tenant.string, leftNumber) < (right.tenant.string, rightNumber)
+            (left.tenant.string, left.session.number) < (right.tenant.string, right.session.number)
         }
         return inOrder.map { tenant, session in
             positions[tenant, default: 0] += 1
             let (wait, waitMicroseconds) = waited(session)
             return [
-                .int8(positions[tenant] ?? 0), .text(tenant.string), .text(sessions[session].label.user), wait,
+                .int8(positions[tenant] ?? 0), .text(tenant.string), .text(session.user), wait,
                 waitMicroseconds, waitsFor(tenant),
-                .int8(Int64(sessions[session].number)),
+                .int8(Int64(session.number)),
             ]
         }
     }
@@ -271,27 +213,26 @@ extension Router {
         var longestWait: Int64 = 0
     }
 
-    private var poolRows: [[ResultValue]] {
+    private func poolRows(_ view: LaneView) -> [[ResultValue]] {
         var pools: [PoolKey: PoolSums] = [:]
-        for session in eachSession({ $0 }) {
-            let label = sessions[session].label
-            let key = PoolKey(database: label.tenant, user: label.user)
-            switch sessions[session].stage {
-            case .relaying, .frontendEnded: pools[key, default: PoolSums()].active += 1
-            case .arriving(_, .queued):
-                let wait = (reactor.now - label.connectedAt).inMicroseconds
+        for session in view.sessions where session.serverState != nil || session.state != .active {
+            let key = PoolKey(database: session.tenant, user: session.user)
+            switch session.state {
+            case .active: pools[key, default: PoolSums()].active += 1
+            case .waiting:
+                let wait = session.age.inMicroseconds
                 pools[key, default: PoolSums()].waiting += 1
                 pools[key, default: PoolSums()].longestWait = max(wait, pools[key]?.longestWait ?? 0)
-            case .arriving: pools[key, default: PoolSums()].login += 1
-            case .awaitingStartup, .flushing, .cancelling, .console, .lingering, .abandoning, .closed: break
+            case .connecting: pools[key, default: PoolSums()].login += 1
+            case .login, .closing: break
             }
         }
-        for backend in keptBackends.all {
+        for backend in view.kept {
             let key = PoolKey(database: backend.tenant, user: backend.user)
-            switch backend.stage {
-            case .resetting: pools[key, default: PoolSums()].tested += 1
-            case .kept: pools[key, default: PoolSums()].idle += 1
-            case .leaving: break
+            switch backend.state {
+            case .tested: pools[key, default: PoolSums()].tested += 1
+            case .idle: pools[key, default: PoolSums()].idle += 1
+            case .closing: break
             }
         }
         return pools.sorted { ($0.key.database, $0.key.user) < ($1.key.database, $1.key.user) }.map { key, sums in
@@ -304,18 +245,18 @@ extension Router {
         }
     }
 
-    private var users: [String] {
-        Set(eachSession { sessions[$0].label.user.isEmpty ? nil : sessions[$0].label.user }).sorted()
+    private func users(_ sessions: [SessionEntry]) -> [String] {
+        Set(sessions.map(\.user).filter { !$0.isEmpty }).sorted()
     }
 
-    private var lists: [(String, Int)] {
-        let states = eachSession { ClientState(sessions[$0].stage) }
+    private func lists(_ view: LaneView) -> [(String, Int)] {
+        let sessions = view.sessions
         return [
-            ("databases", pool.snapshot.count), ("users", users.count), ("pools", poolRows.count),
-            ("free_clients", max(0, maxClients - admittedClients)), ("used_clients", sessions.count),
-            ("login_clients", states.filter { $0 == .login }.count),
-            ("free_servers", keptBackends.all.count(where: \.isKept)),
-            ("used_servers", eachSession { backendState($0) }.count),
+            ("databases", pool.snapshot.count), ("users", users(sessions).count),
+            ("pools", poolRows(view).count), ("free_clients", max(0, maxClients - commons.counts.admitted)),
+            ("used_clients", sessions.count), ("login_clients", sessions.filter { $0.state == .login }.count),
+            ("free_servers", view.kept.count { $0.state == .idle }),
+            ("used_servers", sessions.filter { $0.serverState != nil }.count),
             // No names are resolved: every instance runs on this machine.
             ("dns_names", 0), ("dns_zones", 0), ("dns_queries", 0), ("dns_pending", 0),
         ]

@@ -84,6 +84,7 @@ extension Router {
     /// Whoever held it has gone, and so has the backend.
     mutating func returnLease(of instance: InstanceID) {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
+        noteLeases(of: instance)
         pauses.leaseReturned()
     }
 }
@@ -129,7 +130,7 @@ extension Router {
         case .success(true):
             log.info("database dropped", metadata: ["tenant": "\(tenant)"])
             forgetTraffic(of: tenant.string)
-            pauses.disabled.remove(tenant)
+            commons.enable(tenant)
             sweep()
         case .success(false): break
         case .failure(let error):

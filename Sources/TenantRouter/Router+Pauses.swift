@@ -22,11 +22,11 @@ struct Pauses {
         let answer: Router.Answer<Void>
     }
 
-    /// Tenants that refuse new clients.
-    var disabled: Set<TenantName> = []
     /// Whether every tenant is paused, beside those that are by name.
     fileprivate(set) var coversAll = false
     fileprivate(set) var tenants: Set<TenantName> = []
+    /// Whether somebody waits for the answer to the question whose backends are left.
+    fileprivate var isAsking = false
     /// By the order in which they came.
     private var held: [UInt64: Held] = [:]
     private var turns: [WaiterID: UInt64] = [:]
@@ -43,9 +43,6 @@ struct Pauses {
 
     /// A session has left.
     mutating func leaseReturned() { isDue = isDue || !pausing.isEmpty || !closing.isEmpty }
-
-    /// Those that are kept from clients by their names.
-    var named: Set<TenantName> { tenants.union(disabled) }
 
     func holds(_ tenant: TenantName) -> Bool { coversAll || tenants.contains(tenant) }
 
@@ -149,19 +146,18 @@ extension Router {
     mutating func kill(_ tenant: TenantName, _ answer: @escaping Answer<Void>) {
         guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
         pauses.tenants.insert(tenant)
-        forEachSession { router, session in
-            if router.sessions[session].isAdmitted, router.sessions[session].label.tenant == tenant.string {
-                router.killSession(session)
-            }
-        }
+        orderAll(.killAll(of: tenant))
         hibernate(tenant) { router, result in answer(&router, result.map { _ in }) }
     }
 
     /// Backends that exist now are to be replaced, which happens when their sessions end.
     mutating func reconnect(_ tenant: TenantName?) {
-        if let tenant { pauses.reconnected[tenant] = totals.sessions } else { pauses.allReconnected = totals.sessions }
-        for instance in instances.values where tenant == nil || instance.tenant == tenant {
-            outdateBackends(of: instance.id)
+        let latest = commons.counts.sessionsEver
+        if let tenant { pauses.reconnected[tenant] = latest } else { pauses.allReconnected = latest }
+        for snapshot in pool.snapshot where tenant.map({ $0 == snapshot.tenant }) ?? true {
+            guard let instance = snapshot.instance else { continue }
+            commons.beginEpoch(of: instance)
+            orderAll(.dismissOutdatedBackends(of: instance))
         }
     }
 
@@ -173,17 +169,11 @@ extension Router {
     }
 
     /// Whether its backend was there when a reconnect meant it.
-    func isToReconnect(_ session: Token) -> Bool {
-        switch sessions[session].stage {
-        case .relaying, .frontendEnded, .abandoning: break
-        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: return false
-        }
-        let number = sessions[session].number
-        if number <= pauses.allReconnected { return true }
-        guard !pauses.reconnected.isEmpty, let tenant = try? TenantName(sessions[session].label.tenant) else {
-            return false
-        }
-        return number <= pauses.reconnected[tenant] ?? 0
+    func isToReconnect(_ session: SessionEntry) -> Bool {
+        guard session.serverState == .active || session.serverState == .closing else { return false }
+        if session.number <= pauses.allReconnected { return true }
+        guard !pauses.reconnected.isEmpty, let tenant = try? TenantName(session.tenant) else { return false }
+        return session.number <= pauses.reconnected[tenant] ?? 0
     }
 }
 
@@ -204,7 +194,9 @@ extension Router {
         pauses.leaseReturned()
         guard !pauses.reconnected.isEmpty, pauses.closing.isEmpty else { return }
         // A reconnect is remembered as long as it means somebody.
-        if !hasSessionToReconnect(nil) { pauses.reconnected = [:] }
+        ask(.sessions(.plain)) { router, view in
+            if !view.sessions.contains(where: { router.isToReconnect($0) }) { router.pauses.reconnected = [:] }
+        }
     }
 
     private mutating func answerPausing() {
@@ -232,21 +224,22 @@ extension Router {
     }
 
     private mutating func answerClosing() {
-        guard !pauses.closing.isEmpty else { return }
-        let waiting = pauses.closing
-        let done = waiting.filter { !hasSessionToReconnect($0.tenant) }
-        pauses.closing = waiting.filter { hasSessionToReconnect($0.tenant) }
-        for pending in done { pending.answer(&self, .success(())) }
+        guard !pauses.closing.isEmpty, !pauses.isAsking else { return }
+        pauses.isAsking = true
+        ask(.sessions(.plain)) { router, view in
+            router.pauses.isAsking = false
+            router.answerClosing(view.sessions.filter { router.isToReconnect($0) })
+        }
     }
 
-    private func hasSessionToReconnect(_ tenant: TenantName?) -> Bool {
-        var slot: UInt32 = 0
-        while let session = sessions.first(from: slot) {
-            let isMeant = tenant.map { $0.string == sessions[session].label.tenant } ?? true
-            if isMeant, isToReconnect(session) { return true }
-            slot = session.slot + 1
+    /// - Parameter left: sessions whose backends a reconnect meant.
+    private mutating func answerClosing(_ left: [SessionEntry]) {
+        func isAwaited(_ pending: Pauses.Pending) -> Bool {
+            pending.tenant.map { tenant in left.contains { $0.tenant == tenant.string } } ?? !left.isEmpty
         }
-        return false
+        let done = pauses.closing.filter { !isAwaited($0) }
+        pauses.closing.removeAll { !isAwaited($0) }
+        for pending in done { pending.answer(&self, .success(())) }
     }
 
     /// The router stops: nobody is kept waiting for anything else.

@@ -55,9 +55,9 @@ extension Router {
     }
 
     /// The first session is told too, in whichever life of the instance that is: the first boot may fail.
-    mutating func announceCreation(of tenant: TenantName) {
+    func announceCreation(of tenant: TenantName) {
         log.info("created new database", metadata: ["tenant": "\(tenant)"])
-        unannounced.insert(tenant)
+        commons.announce(tenant)
     }
 
     mutating func startFailed(_ instance: Instance, _ error: ErrorMessage) {

@@ -66,30 +66,30 @@ extension UInt64 {
 
 extension Router {
     /// Tenants that have been used since the router started, and those that are not cold.
-    private var countedDatabases: [(name: String, traffic: Traffic)] {
-        var databases = trafficByDatabase
+    private func countedDatabases(_ view: LaneView) -> [(name: String, traffic: Traffic)] {
+        var databases = view.traffic.databases
         for snapshot in pool.snapshot { databases[snapshot.tenant.string, default: Traffic()] += Traffic() }
         return databases.sorted { $0.key < $1.key }.map { (name: $0.key, traffic: $0.value) }
     }
 
-    var statsRows: [[ResultValue]] {
-        countedDatabases.map { name, traffic in
+    func statsRows(_ view: LaneView) -> [[ResultValue]] {
+        countedDatabases(view).map { name, traffic in
             let totals = Figures(totals: traffic)
             return [.text(name)] + totals.values + averages(of: name).values + [.int8(totals.queries)]
         }
     }
 
-    var statsTotalsRows: [[ResultValue]] {
-        countedDatabases.map { [.text($0.name)] + Figures(totals: $0.traffic).values }
+    func statsTotalsRows(_ view: LaneView) -> [[ResultValue]] {
+        countedDatabases(view).map { [.text($0.name)] + Figures(totals: $0.traffic).values }
     }
 
-    var statsAveragesRows: [[ResultValue]] {
-        countedDatabases.map { [.text($0.name)] + averages(of: $0.name).values }
+    func statsAveragesRows(_ view: LaneView) -> [[ResultValue]] {
+        countedDatabases(view).map { [.text($0.name)] + averages(of: $0.name).values }
     }
 
     /// Of all tenants, those that are not counted one by one and those that were dropped among them.
-    var totalsRows: [[ResultValue]] {
-        let totals = Figures(totals: traffic)
+    func totalsRows(_ view: LaneView) -> [[ResultValue]] {
+        let totals = Figures(totals: view.traffic.total)
         let averages = Figures(averages: self.averages.total, over: self.averages.length)
         return zip(Figures.names, totals.all).map { [.text("total_\($0)"), .int8($1)] }
             + zip(Figures.names, averages.all).map { [.text("avg_\($0)"), .int8($1)] }
@@ -100,12 +100,12 @@ extension Router {
     }
 
     /// What the router itself takes of the machine's memory, without its instances.
-    var memoryRows: [[ResultValue]] {
-        let buffers = reactor.buffers
+    func memoryRows(_ view: LaneView) -> [[ResultValue]] {
+        let buffers = view.buffers
         let session = MemoryLayout<Session>.stride
         let resident = Self.residentPages
         let rows = [
-            ("session", session, sessions.count, sessions.allocatedCount - sessions.count),
+            ("session", session, commons.counts.sessions, max(0, view.places - commons.counts.sessions)),
             ("buffer", ReactorLimits().bufferBytes, buffers.lent, buffers.idle),
             ("page", Int(getpagesize()), resident, 0),
         ]

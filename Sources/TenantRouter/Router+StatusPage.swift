@@ -76,7 +76,10 @@ extension Router {
         }
         http.metrics.waiting.append(connection)
         guard http.metrics.waiting.count == 1 else { return }
-        let report = metricsReport
+        ask(.traffic) { router, view in router.writeMetrics(router.metricsReport(view)) }
+    }
+
+    private func writeMetrics(_ report: MetricsReport) {
         http.queue.async { [mailbox] in
             let text = Array(report.text(.now(started: report.statistics.started)).utf8)
             mailbox.post(.run { $0.metricsWritten(text) })
@@ -96,9 +99,11 @@ extension Router {
 extension Router {
     private mutating func answerTenants(_ detail: TenantListing.Detail, of connection: Token) {
         listTenants(detail) { router, tenants in
-            let traffic = router.trafficByDatabase
-            router.answer(connection) {
-                HTTPResponse(.array(tenants.map { $0.json(traffic[$0.dbName], withMemory: true) }))
+            router.ask(.traffic) { router, view in
+                let traffic = view.traffic.databases
+                router.answer(connection) {
+                    HTTPResponse(.array(tenants.map { $0.json(traffic[$0.dbName], withMemory: true) }))
+                }
             }
         }
     }
@@ -109,18 +114,28 @@ extension Router {
             guard let status = tenants.first(where: { $0.dbName == tenant.string }) else {
                 return router.respond(connection, .failure(.notFound, "there is no such tenant"))
             }
-            let sessions = router.sessionDescriptions(of: tenant)
-            let traffic = router.trafficByDatabase[tenant.string]
-            let (store, limit) = (router.store, router.limits.maxConnections)
-            router.answer(connection) {
-                var status = status
-                status.sizeBytes = store.size(directoryName: tenant.directoryName)
-                return HTTPResponse(
-                    .object([
-                        ("tenant", status.json(traffic, withMemory: true)), ("maxConnections", .count(limit)),
-                        ("sessions", .array(sessions.map(\.json))),
-                    ]))
+            router.ask(.sessions(.full)) { router, view in
+                let sessions = view.sessions.filter { $0.tenant == tenant.string }
+                router.ask(.traffic) { router, view in
+                    router.answer(connection, status, tenant, sessions, view.traffic.databases[tenant.string])
+                }
             }
+        }
+    }
+
+    private mutating func answer(
+        _ connection: Token, _ status: DatabaseStatus, _ tenant: TenantName, _ sessions: [SessionEntry],
+        _ traffic: Traffic?
+    ) {
+        let (store, limit, now) = (store, limits.maxConnections, WallClock.now)
+        answer(connection) {
+            var status = status
+            status.sizeBytes = store.size(directoryName: tenant.directoryName)
+            return HTTPResponse(
+                .object([
+                    ("tenant", status.json(traffic, withMemory: true)), ("maxConnections", .count(limit)),
+                    ("sessions", .array(sessions.map { $0.json(now: now) })),
+                ]))
         }
     }
 
@@ -130,44 +145,26 @@ extension Router {
             HTTPResponse(.object([("lines", .array(log.lastLines(200).map(JSON.string)))]))
         }
     }
-
-    /// A session as the page shows it.
-    private struct SessionDescription: Sendable {
-        let number: UInt64
-        let user: String
-        let application: String
-        let address: String
-        let state: String
-        let connected: Double
-        let processID: Int32?
-        let traffic: Traffic
-
-        var json: JSON {
-            .object([
-                ("id", .count(number)), ("user", .string(user)), ("application", .string(application)),
-                ("address", .string(address)), ("state", .string(state)), ("connected", .number(connected)),
-                ("processID", .optional(processID.map { Int($0) })), ("queries", .count(traffic.queries)),
-                ("transactions", .count(traffic.transactions)),
-                ("bytesFromClient", .count(traffic.bytesFromFrontends)),
-                ("bytesFromBackend", .count(traffic.bytesFromBackends)),
-            ])
-        }
-    }
-
-    private func sessionDescriptions(of tenant: TenantName) -> [SessionDescription] {
-        eachSession { session in
-            let label = sessions[session].label
-            guard label.tenant == tenant.string else { return nil }
-            return SessionDescription(
-                number: sessions[session].number, user: label.user, application: label.application,
-                address: label.address, state: ClientState(sessions[session].stage).rawValue,
-                connected: Double(wallTime(of: label.connectedAt)) / 1_000_000,
-                processID: cancelKeys.backend(ofSession: session.slot), traffic: sessions[session].meter.traffic)
-        }
-    }
 }
 
 // MARK: - JSON
+
+extension SessionEntry {
+    /// As the page shows it.
+    ///
+    /// - Parameter now: the time of day, in microseconds since 1970.
+    fileprivate func json(now: Int64) -> JSON {
+        .object([
+            ("id", .count(number)), ("user", .string(user)), ("application", .string(application)),
+            ("address", .string(peer.map { $0.port == nil ? "unix" : "\($0)" } ?? "")),
+            ("state", .string(state.rawValue)),
+            ("connected", .number(Double(now - age.inMicroseconds) / 1_000_000)),
+            ("processID", .optional(backend.map { Int($0) })), ("queries", .count(traffic.queries)),
+            ("transactions", .count(traffic.transactions)), ("bytesFromClient", .count(traffic.bytesFromFrontends)),
+            ("bytesFromBackend", .count(traffic.bytesFromBackends)),
+        ])
+    }
+}
 
 extension HTTPResponse {
     /// What came of an act.

@@ -6,14 +6,14 @@ import Synchronization
 import TenantPool
 import WireProtocol
 
-/// Everything that lives on the reactor's thread: sessions, instances, the pool, and the tick that moves them.
+/// The centre: the pool, its instances, and the tick that moves them; sessions live on lanes, the first of which ticks
+/// here.
 ///
-/// `Router+Sessions.swift` does what sessions decide, `Router+Instances.swift` what the pool decides, with
+/// `Router+Lanes.swift` does what lanes ask for, `Router+Instances.swift` what the pool decides, with
 /// `Router+Preparation.swift` and `Router+Spares.swift`.
 struct Router: ~Copyable {
     var configuration: RouterConfiguration
     var limits: PoolLimits
-    var maxClients: Int
     /// What a reload cannot exceed.
     let capacity: Capacity
     let premises: Premises
@@ -26,9 +26,19 @@ struct Router: ~Copyable {
     /// Where the Unix socket is, to be removed at the end.
     let socketPath: String?
 
-    var reactor: Reactor
+    /// The sessions of this thread.
+    var lane: Lane
+    /// Those of other threads, from the second on.
+    var distantLanes: [DistantLane] = []
+    var laneThreads = Threads(capacity: Limits.workers)
+    let commons: Commons
+    /// What its own lane reports is being heard: what comes of that is heard after it.
+    var isHearing = false
     var pool: TenantPool
-    var sessions: Slab<Session>
+    /// Clients that wait for a lease.
+    var applicants: [WaiterID: Applicant] = [:]
+    var inquiries: [UInt64: Inquiry] = [:]
+    var lastInquiry: UInt64 = 0
     var instances: [InstanceID: Instance] = [:]
     /// Tenants whose last instance is being tidied up after, each with what waits for that.
     var retiring: [TenantName: AfterRetirement] = [:]
@@ -37,20 +47,7 @@ struct Router: ~Copyable {
     var queries = Queries()
     /// What other threads of this program have asked for and may take back.
     var requests: [Ticket: Request] = [:]
-    var cancelKeys = CancelKeys()
-    var keptBackends = KeptBackends()
-    var silent = SilentClients()
-    /// Clients that have named their tenant: what `maxClients` limits.
-    var admittedClients = 0
-    /// Clients of the console, by the way they came: what `Limits.consoles` limits.
-    var consoles: [Session.Entrance: Int] = [:]
-    /// The console that is being advanced: an answer that comes at once does not begin that anew.
-    var advancing: Token?
     var tenantListings: [TenantListing.Detail: TenantListing] = [:]
-    /// Whose messages are printed.
-    var inspections: Inspections
-    /// Databases whose first session is still to be told that they are new.
-    var unannounced: Set<TenantName> = []
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
@@ -61,14 +58,14 @@ struct Router: ~Copyable {
     var isTrimmingLogs = false
     var acceptPause: Token?
     var lastAcceptWarning: Duration?
-    var totals = Totals()
     var metrics = Metrics()
     var http = HTTPServer()
-    var ledger = TrafficLedger()
+    /// Instances since it started.
+    var instancesEver: UInt64 = 0
     var averages = Averages()
     var pauses = Pauses()
     /// Reads the configuration again for a client of the console; `reloaded` is its answer.
-    var reloader: (@Sendable (Token) -> Void)?
+    var reloader: (@Sendable (ConsoleClient) -> Void)?
 
     var listeners: [Token] = []
     var controlListener: Token?
@@ -110,33 +107,23 @@ struct Router: ~Copyable {
         case remove
     }
 
-    /// What the router has done since it started.
-    struct Totals {
-        var sessions: UInt64 = 0
-        /// Those of the sessions that talked to the console.
-        var consoles: UInt64 = 0
-        var instances: UInt64 = 0
-    }
-
     init(
-        _ configuration: RouterConfiguration, maxClients: Int, premises: Premises, reactor: consuming Reactor,
+        _ configuration: RouterConfiguration, commons: Commons, premises: Premises, lane: consuming Lane,
         workers: WorkerPool, port: UInt16, address: String, socketPath: String?
     ) {
         self.configuration = configuration
         self.limits = PoolLimits(configuration)
-        self.maxClients = maxClients
-        self.capacity = Capacity(configuration, maxClients: maxClients)
+        self.commons = commons
+        self.capacity = Capacity(configuration, maxClients: commons.maxClients)
         self.premises = premises
         self.workers = workers
         self.port = port
         self.address = address
         self.socketPath = socketPath
         self.log = configuration.logger
-        self.inspections = Inspections(configuration)
-        self.mailbox = Mailbox(doorbell: reactor.doorbell)
-        self.reactor = reactor
+        self.mailbox = Mailbox(doorbell: lane.reactor.doorbell)
+        self.lane = lane
         self.pool = TenantPool(limits: limits, seed: UInt64.random(in: .min ... .max))
-        self.sessions = Slab(capacity: maxClients + Limits.refusedClients + 2 * Limits.consoles)
     }
 }
 
@@ -144,6 +131,18 @@ struct Router: ~Copyable {
 
 extension Router {
     var store: ClusterStore { premises.store }
+
+    /// The lane's, which both share.
+    var reactor: Reactor {
+        _read { yield lane.reactor }
+        _modify { yield &lane.reactor }
+    }
+
+    /// How many clients may be admitted at once.
+    var maxClients: Int {
+        get { commons.maxClients }
+        nonmutating set { commons.maxClients = newValue }
+    }
 
     /// Ticks until the router has stopped: wait, dispatch what happened, tell those who waited for sessions to leave, do
     /// what the pool decided, arm its next deadline.
@@ -162,21 +161,10 @@ extension Router {
         let owner = Owner(raw: completion.owner)
         let token = completion.token
         switch owner.role {
-        case .frontend:
-            guard let session = sessions.token(at: owner.slot) else { return }
-            frontend(session, completion.takeEvent())
-        case .backend:
-            guard let session = sessions.token(at: owner.slot) else { return }
-            backend(session, token, completion.takeEvent())
-        case .inspectedFrontend:
-            guard let session = sessions.token(at: owner.slot) else { return }
-            inspectedFrontend(session, completion.takeEvent())
-        case .inspectedBackend:
-            guard let session = sessions.token(at: owner.slot) else { return }
-            inspectedBackend(session, token, completion.takeEvent())
-        case .sessionDeadline:
-            guard let session = sessions.token(at: owner.slot) else { return }
-            sessionDeadlineExpired(session)
+        case .frontend, .backend, .inspectedFrontend, .inspectedBackend, .sessionDeadline, .keptBackend,
+            .keptBackendDeadline:
+            lane.dispatch(owner, token, completion.takeEvent())
+            hearLane()
         case .doorbell: readMail()
         case .listener: listener(token, completion.takeEvent())
         case .acceptPause: resumeAccepting()
@@ -190,8 +178,6 @@ extension Router {
         case .httpListener: httpListener(completion.takeEvent())
         case .http: http(owner.slot, completion.takeEvent())
         case .httpDeadline: httpDeadlineExpired(owner.slot)
-        case .keptBackend: keptBackend(owner.number, completion.takeEvent())
-        case .keptBackendDeadline: keptBackendDeadlineExpired(owner.number)
         case .poolDeadline: poolDeadlineExpired()
         case .housekeeping: keepHouse()
         case .signals: signalled(completion.takeEvent())

@@ -44,6 +44,8 @@ public struct RouterConfiguration: Sendable {
     public var reusesBackends: Bool
     /// Which kernel interface moves the bytes.
     public var io: IOEngine
+    /// How many threads serve sessions, each with clients of its own.
+    public var workers: Int
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
     /// Where metrics and the status page are served by HTTP, `127.0.0.1:9187`; loopback addresses only, and port 0 lets
@@ -84,6 +86,7 @@ public struct RouterConfiguration: Sendable {
         tenantNetwork: Bool = false,
         reusesBackends: Bool = true,
         io: IOEngine = .auto,
+        workers: Int = 1,
         socketDirectory: String? = nil,
         http: String? = nil,
         postgresBinDirectory: String? = nil,
@@ -110,6 +113,7 @@ public struct RouterConfiguration: Sendable {
         self.tenantNetwork = tenantNetwork
         self.reusesBackends = reusesBackends
         self.io = io
+        self.workers = workers
         self.socketDirectory = socketDirectory
         self.http = http
         self.postgresBinDirectory = postgresBinDirectory
@@ -170,6 +174,11 @@ public struct RouterConfiguration: Sendable {
         if let spares, !(0...Self.mostSpares).contains(spares) {
             throw RouterError(
                 .configuration, "--spares (ROUTERD_SPARES) is \(spares), and must be between 0 and \(Self.mostSpares)")
+        }
+        guard (1...Limits.workers).contains(workers) else {
+            throw RouterError(
+                .configuration,
+                "--workers (ROUTERD_WORKERS) is \(workers), and must be between 1 and \(Limits.workers)")
         }
         guard queueTimeout > .zero else {
             throw RouterError(

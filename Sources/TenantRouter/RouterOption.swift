@@ -68,8 +68,8 @@ extension RouterOption {
     /// In the order of the table in `README.md`.
     public static let all: [RouterOption] = [
         port, host, dir, autoProvision, maxInstances, maxConnections, spares, maxClients, queueTimeout, idleTimeout,
-        startupTimeout, confine, set, memory, tenantNetwork, reuseBackends, io, socketDir, http, postgresBin, logLevel,
-        inspect,
+        startupTimeout, confine, set, memory, tenantNetwork, reuseBackends, io, workers, socketDir, http,
+        postgresBin, logLevel, inspect,
         inspectValues, allowRemoteWithoutAuthentication,
     ]
 
@@ -166,6 +166,11 @@ extension RouterOption {
     public static let io = RouterOption(
         "io", "What moves the bytes: auto, epoll or io_uring", \.io, placeholder: "engine", .restart
     ) { $0.io.rawValue }
+
+    /// ``RouterConfiguration/workers``.
+    public static let workers = RouterOption(
+        "workers", "Threads that serve sessions", \.workers, placeholder: "count", .restart
+    ) { "\($0.workers)" }
 
     /// ``RouterConfiguration/socketDirectory``.
     public static let socketDir = RouterOption(

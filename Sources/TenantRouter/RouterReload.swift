@@ -103,7 +103,7 @@ struct Capacity {
     /// As many clients as a configuration asks for, or as fit.
     func clients(of configuration: RouterConfiguration) -> Int {
         let fitting = Limits.clientsThatFit(
-            maxInstances: configuration.maxInstances, descriptors: Limits.descriptors)
+            maxInstances: configuration.maxInstances, workers: configuration.workers, descriptors: Limits.descriptors)
         return max(1, min(configuration.maxClients ?? clients, clients, fitting))
     }
 }
@@ -133,6 +133,7 @@ extension Router {
         limits = PoolLimits(next)
         maxClients = capacity.clients(of: next)
         store.change(next.sizes)
+        orderAll(.reconfigured(next))
         poolActions += pool.limitsChanged(limits, now: reactor.now)
         if isForNextBoot { poolActions += pool.sparesOutdated(now: reactor.now) }
     }

@@ -51,9 +51,10 @@ public struct RouterStatistics: Sendable, Equatable, Codable {
 
 extension Router {
     var statistics: RouterStatistics {
+        let counts = commons.counts
         let instances = pool.snapshot.sorted { $0.tenant.string < $1.tenant.string }.map { status($0) }
         return RouterStatistics(
-            port: port, activeConnections: sessions.count - consoles.values.reduce(0, +),
+            port: port, activeConnections: counts.sessions - counts.consoles.values.reduce(0, +),
             pool: .init(
                 totalInstances: pool.instanceCount, maxInstances: limits.maxInstances,
                 maxConnections: limits.maxConnections, spares: spareCount, instances: instances),
@@ -61,8 +62,8 @@ extension Router {
             address: address, baseDirectory: store.baseDirectory, started: Double(wallTime(of: .zero)) / 1_000_000,
             state: lifetime.word, confinement: "\(store.confinement)",
             waitingClients: pool.waiterCount + pauses.heldCount,
-            maxClients: maxClients, sessionsTotal: Int(totals.sessions - totals.consoles),
-            instancesTotal: Int(totals.instances))
+            maxClients: maxClients, sessionsTotal: Int(counts.sessionsEver - counts.consolesEver),
+            instancesTotal: Int(instancesEver))
     }
 
     /// Instances that run already and belong to nobody yet.

@@ -1,3 +1,4 @@
+import PostgresEmbed
 import Reactor
 import TenantPool
 import WireProtocol
@@ -27,6 +28,8 @@ struct Session {
     private(set) var meter = Meter()
     /// The one deadline that runs for this session.
     var deadline: Token?
+    /// Its instance's socket while a backend is being connected: where the backlog is full, that is tried again.
+    var way: InstanceSocket?
     /// Whether it counts towards the limit of clients: from its startup packet on.
     private(set) var isAdmitted = false
     /// Whether it counts towards the places of the console.

@@ -116,7 +116,7 @@ struct Meter: BitwiseCopyable, Sendable {
 }
 
 /// What has passed since the router started: what sessions that ended have left behind. The living ones know their own.
-struct TrafficLedger {
+struct TrafficLedger: Sendable {
     /// Everything, whoever's it was.
     private(set) var total = Traffic()
     /// By tenant, of the first `Limits.countedTenants` of those that exist. The others, and those that were dropped, are
@@ -130,6 +130,15 @@ struct TrafficLedger {
         databases[database, default: Traffic()] += traffic
     }
 
+    /// What another lane has counted comes to it.
+    mutating func add(_ other: TrafficLedger) {
+        total += other.total
+        for (database, traffic) in other.databases
+        where databases.count < Limits.countedTenants || databases[database] != nil {
+            databases[database, default: Traffic()] += traffic
+        }
+    }
+
     /// The tenant has been dropped.
     mutating func forget(_ database: String) { databases[database] = nil }
 }
@@ -137,18 +146,16 @@ struct TrafficLedger {
 // MARK: - Asking
 
 extension Router {
-    /// Everything that has passed, in sessions that have ended and in those that live.
-    var traffic: Traffic {
-        var total = ledger.total
-        sessions.forEach { _, session in total += session.meter.traffic }
-        return total
-    }
+    /// The tenant is gone. What is left of its sessions does not bring it back.
+    mutating func forgetTraffic(of database: String) { orderAll(.forgetTraffic(of: database)) }
+}
 
-    /// The same by tenant, as far as they are counted one by one.
-    var trafficByDatabase: [String: Traffic] {
+extension Lane {
+    /// Everything that has passed here, in sessions that have ended and in those that live.
+    var traffic: TrafficLedger {
         var all = ledger
         sessions.forEach { _, session in all.add(session.meter.traffic, of: session.label.tenant) }
-        return all.databases
+        return all
     }
 
     /// The session ends.
@@ -156,10 +163,9 @@ extension Router {
         ledger.add(sessions[session].takeTraffic(), of: sessions[session].label.tenant)
     }
 
-    /// The tenant is gone. What is left of its sessions does not bring it back.
     mutating func forgetTraffic(of database: String) {
-        forEachSession { router, session in
-            if router.sessions[session].label.tenant == database { router.settleTraffic(of: session) }
+        forEachSession { lane, session in
+            if lane.sessions[session].label.tenant == database { lane.settleTraffic(of: session) }
         }
         ledger.forget(database)
     }

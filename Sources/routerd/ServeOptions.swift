@@ -23,6 +23,7 @@ struct ServeOptions: ParsableArguments {
     @Flag(.tenantNetwork) var tenantNetwork: Bool?
     @Option(.reuseBackends) var reuseBackends: Switch?
     @Option(.io) var io: IOEngine?
+    @Option(.workers) var workers: Int?
     @Option(.socketDir) var socketDir: String?
     @Option(.http) var http: String?
     @Option(.postgresBin) var postgresBin: String?
@@ -126,6 +127,7 @@ extension ServeOptions {
             tenantNetwork: try sources.isOn(.tenantNetwork, tenantNetwork) ?? defaults.tenantNetwork,
             reusesBackends: try sources.value(.reuseBackends, reuseBackends)?.isOn ?? defaults.reusesBackends,
             io: try sources.value(.io, io) ?? defaults.io,
+            workers: try sources.value(.workers, workers) ?? defaults.workers,
             socketDirectory: try sources.value(.socketDir, socketDir),
             http: try sources.value(.http, http),
             postgresBinDirectory: try sources.value(.postgresBin, postgresBin),

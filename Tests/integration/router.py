@@ -260,9 +260,11 @@ def looked_after(routers):
 
 
 def clean_environment():
-    """Without variables that would configure routerd or libpq, but with the engine that a whole run is about."""
+    """Without variables that would configure routerd or libpq, but with the engine or the workers that a whole run is
+    about."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTERD_", "PG"))}
-    return clean | ({"ROUTERD_IO": os.environ["ROUTERD_TEST_IO"]} if "ROUTERD_TEST_IO" in os.environ else {})
+    about = {"ROUTERD_IO": "ROUTERD_TEST_IO", "ROUTERD_WORKERS": "ROUTERD_TEST_WORKERS"}
+    return clean | {name: os.environ[test] for name, test in about.items() if test in os.environ}
 
 
 def command(*arguments, environment=None, timeout=20, cwd="/"):

@@ -55,7 +55,7 @@ def test_version_and_help(home):
 @pytest.mark.parametrize(
     "arguments",
     [["--nonsense"], ["--port", "banana"], ["--port", "65536"], ["--port", "-1"], ["--log-level", "loud"],
-     ["--log-format", "xml"], ["--io", "kqueue"], ["--max-instances", "0"], ["--max-connections", "many"], ["--queue-timeout", "soon"],
+     ["--log-format", "xml"], ["--io", "kqueue"], ["--max-instances", "0"], ["--workers", "0"], ["--workers", "17"], ["--max-connections", "many"], ["--queue-timeout", "soon"],
      ["superfluous"], ["--port"]],
     ids=" ".join)
 def test_bad_flags(home, arguments):

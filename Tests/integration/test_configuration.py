@@ -26,7 +26,7 @@ OTHERS = {
     "reuse-backends": ("false", "off"), "socket-dir": ('"/run/x"', "/run/x"),
     "http": ('"localhost:9187"', "localhost:9187"),
     "postgres-bin": ('"/opt/x"', "/opt/x"), "run-as": ('"nobody"', "nobody"), "log-level": ('"debug"', "debug"),
-    "io": ('"epoll"', "epoll"), "inspect": ("true", "on"), "inspect-values": ("true", "on"), "log-format": ('"json"', "json"), "allow-remote-without-authentication": ("true", "on"),
+    "io": ('"epoll"', "epoll"), "workers": ("2", "2"), "inspect": ("true", "on"), "inspect-values": ("true", "on"), "log-format": ('"json"', "json"), "allow-remote-without-authentication": ("true", "on"),
 }
 
 

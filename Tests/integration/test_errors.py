@@ -101,6 +101,8 @@ def test_past_max_clients(router):
         for _ in range(11):
             waiting = held.enter_context(router.wire())
             waiting.send(wire.startup_packet("alice", "one"))
+        console = held.enter_context(router.connect("routerd"))
+        assert processes.eventually(lambda: dict(console.execute("SHOW LISTS").fetchall())["free_clients"] == 0, 5)
         check(
             answer(router, "one"), "53300", "too many clients already", "The router holds 12 clients",
             r"--max-clients, or raise the descriptor limit \(ulimit -n\)")

@@ -6,95 +6,9 @@ import WireProtocol
 
 // What sessions decide, done. Each function takes one fact to its session and does the action that comes back.
 
-// MARK: - Accepting
-
-extension Router {
-    mutating func listener(_ listener: Token, _ event: consuming Event) {
-        switch consume event {
-        case .accepted(let descriptor): accepted(descriptor, by: listener == controlListener ? .control : .clients)
-        case .failed(let error): pauseAccepting(because: error)
-        // What happens to other kinds of sources only, and what asks for nothing.
-        default: break
-        }
-    }
-
-    private mutating func accepted(_ descriptor: consuming Descriptor, by entrance: Session.Entrance) {
-        if sessions.count >= sessions.capacity - Limits.placesKeptFree { dropLongestSilent() }
-        // Past the last place there is no room even for an error message; the descriptor closes with this scope.
-        let newcomer = Session(number: totals.sessions + 1, entrance: entrance)
-        guard accepts(entrance), let session = sessions.insert(newcomer) else { return }
-        totals.sessions += 1
-        discardCrowdingBackend()
-        remember(silent: session)
-        do throws(ReactorError) {
-            let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
-            sessions[session].accepted(frontend)
-            sessions[session].label.connectedAt = reactor.now
-            reactor.configure(frontend, Limits.clientSockets)
-            arm(session, after: configuration.startupTimeout)
-            reactor.receive(frontend)
-        } catch {
-            log.warning("client dropped: \(error)", metadata: metadata(session))
-            _ = sessions.remove(session)
-        }
-    }
-
-    /// A router that stops can still be asked how far it is, and be hurried.
-    private func accepts(_ entrance: Session.Entrance) -> Bool {
-        switch lifetime {
-        case .serving: true
-        case .stopping, .hurrying: entrance == .control
-        case .closing: false
-        }
-    }
-
-    private mutating func remember(silent session: Token) {
-        var silent = silent
-        self.silent = SilentClients()
-        silent.append(session)
-        silent.tidy(live: sessions.count) { isSilent($0) }
-        self.silent = silent
-    }
-
-    /// The last places are kept for clients that say what they want.
-    private mutating func dropLongestSilent() {
-        var silent = silent
-        self.silent = SilentClients()
-        let session = silent.popFirst { isSilent($0) }
-        self.silent = silent
-        guard let session else { return }
-        log.warning("too many clients that say nothing: the longest silent one is dropped", metadata: metadata(session))
-        sessions[session].closed()
-        close(session)
-    }
-
-    private func isSilent(_ session: Token) -> Bool {
-        guard sessions.contains(session), case .awaitingStartup = sessions[session].stage else { return false }
-        return true
-    }
-
-    /// Out of descriptors or memory: clients wait in the backlog until some are free again, and nothing spins.
-    mutating func pauseAccepting(because error: Errno) {
-        guard acceptPause == nil else { return }
-        if lastAcceptWarning.map({ reactor.now - $0 > Limits.acceptWarningPause }) ?? true {
-            lastAcceptWarning = reactor.now
-            log.warning("not accepting for a moment: \(error)")
-        }
-        acceptPause = reactor.deadline(at: reactor.now + Limits.acceptPause, owner: Owner(.acceptPause).raw)
-    }
-
-    mutating func resumeAccepting() {
-        acceptPause = nil
-        guard case .serving = lifetime else { return }
-        for listener in listeners { reactor.receive(listener) }
-        if let controlListener { reactor.receive(controlListener) }
-        for listener in http.listeners { reactor.receive(listener) }
-    }
-}
-
 // MARK: - The frontend
 
-extension Router {
+extension Lane {
     mutating func frontend(_ session: Token, _ event: consuming Event) {
         switch consume event {
         case .received(let buffer): frontendReceived(session, buffer)
@@ -138,7 +52,7 @@ extension Router {
         case .none: break
         case .close: close(session)
         case .leaveQueue:
-            withdrawLease(waiter(session))
+            report(.waiterLeft(id(session)))
             close(session)
         case .returnLease(let instance):
             returnLease(of: instance)
@@ -172,7 +86,7 @@ extension Router {
 
 // MARK: - Arriving
 
-extension Router {
+extension Lane {
     /// The startup packet is in: it names the tenant, and from here on the pool knows the client.
     private mutating func admit(_ session: Token, _ packet: StartupPacket, pipelined: [UInt8]) {
         disarmDeadline(session)
@@ -183,7 +97,6 @@ extension Router {
         if sessions[session].entrance == .control || packet.meansConsole {
             return admitConsole(session, packet, pipelined: pipelined)
         }
-        guard admittedClients < maxClients else { return reject(session, .tooManyClients(limit: maxClients)) }
         guard packet.user != RouterSQL.role else { return reject(session, .reservedRole(packet.user)) }
         let name: TenantName
         do throws(ErrorMessage) {
@@ -191,15 +104,15 @@ extension Router {
         } catch {
             return reject(session, error)
         }
-        guard !pauses.disabled.contains(name) else { return reject(session, .disabled(name)) }
+        guard !commons.isDisabled(name) else { return reject(session, .disabled(name)) }
+        if let limit = commons.admit() { return reject(session, .tooManyClients(limit: limit)) }
         sessions[session].label.tenant = name.string
         sessions[session].label.waitsSince = reactor.now
         let arrival = Arrival(packet: packet, tenant: name, user: packet.user, pipelined: pipelined)
         sessions[session].admitted(arrival)
         considerInspection(session, arrival)
         arm(session, after: Limits.waitNoticeDelay)
-        admittedClients += 1
-        requestLease(waiter(session), for: name)
+        report(.leaseRequested(id(session), name, user: packet.user))
     }
 
     /// Of a client that has not said what it wants, for the line about its end: then the kernel does not know any more.
@@ -218,17 +131,19 @@ extension Router {
     /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that
     /// comes first.
     private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
-        let notice =
-            pauses.holds(tenant)
-            ? .waitingForResume(tenant)
-            : pool.limit(holding: tenant).map { ErrorMessage.waiting(for: $0, tenant: tenant, limits: limits) }
-        tell(session, Backend.authenticationOk + (notice?.noticeResponse() ?? []))
+        tell(session, Backend.authenticationOk)
+        report(.waitsLong(id(session), tenant))
+    }
+
+    /// The centre knows what is waited for.
+    mutating func waitExplained(_ session: Token, _ notice: ErrorMessage) {
+        guard isQueued(session) else { return }
+        tell(session, notice.noticeResponse())
     }
 
     /// The pool's answer is yes.
-    mutating func granted(_ waiter: WaiterID, _ instance: InstanceID) {
-        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .success(instance)) }
-        guard let session = queued(waiter) else { return returnLease(of: instance) }
+    mutating func granted(_ session: Token, _ instance: InstanceID) {
+        guard isQueued(session) else { return returnLease(of: instance) }
         if let since = sessions[session].label.waitsSince { metrics.granted(after: reactor.now - since) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
@@ -236,23 +151,16 @@ extension Router {
     }
 
     /// The pool's answer is no.
-    mutating func refused(_ waiter: WaiterID, _ refusal: PoolRefusal) {
-        if let asker = operations.askers.removeValue(forKey: waiter) { return refuse(asker, refusal) }
-        guard let session = queued(waiter), case .arriving(let arrival, _) = sessions[session].stage else { return }
-        let failure = startFailures[arrival.tenant]
-        reject(session, .refusal(refusal, tenant: arrival.tenant, limits: limits, failure: failure))
-    }
-
-    /// Whoever waits gets another answer than the pool's.
-    mutating func refused(_ waiter: WaiterID, because error: ErrorMessage) {
-        if let asker = operations.askers.removeValue(forKey: waiter) { return asker.answer(&self, .failure(error)) }
-        guard let session = queued(waiter) else { return }
+    mutating func refused(_ session: Token, _ error: ErrorMessage) {
+        guard isQueued(session) else { return }
         reject(session, error)
     }
 
     /// Connects a backend under a lease that is held already.
     private mutating func connect(_ session: Token, _ lease: Lease) {
-        guard let socket = instances[lease.instance]?.socket else { return instanceStopped(session, lease.instance) }
+        guard let socket = commons.instance(lease.instance)?.socket else {
+            return instanceStopped(session, lease.instance)
+        }
         guard reactor.now < lease.giveUpAt else {
             returnLease(of: lease.instance)
             return reject(session, .notAnswering(after: Limits.backendConnectDeadline))
@@ -263,8 +171,9 @@ extension Router {
         do throws(ReactorError) {
             let backend = try reactor.connect(
                 to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
-            let epoch = keptBackends.epoch(of: lease.instance)
+            let epoch = commons.epoch(of: lease.instance)
             sessions[session].connecting(Attempt(lease: lease, backend: backend, epoch: epoch))
+            sessions[session].way = socket
             arm(session, at: lease.giveUpAt)
         } catch {
             returnLease(of: lease.instance)
@@ -273,11 +182,14 @@ extension Router {
     }
 
     /// The role that a client needs has been looked after, for better or worse.
-    mutating func roleSettled(_ session: Token, _ result: Result<Void, ErrorMessage>) {
+    mutating func roleSettled(_ session: Token, _ outcome: RoleOutcome) {
         guard sessions.contains(session) else { return }
-        switch result {
-        case .success: reconnect(session)
-        case .failure(let error): roleFailed(session, error)
+        switch outcome {
+        case .created: reconnect(session)
+        case .failed(let error): roleFailed(session, error)
+        case .instanceStopped:
+            guard let (_, lease) = sessions[session].roleFailed() else { return }
+            instanceStopped(session, lease.instance)
         }
     }
 
@@ -290,7 +202,6 @@ extension Router {
     /// one is said otherwise.
     private mutating func roleFailed(_ session: Token, _ error: ErrorMessage) {
         guard let (answer, lease) = sessions[session].roleFailed() else { return }
-        if instances[lease.instance]?.socket == nil { return instanceStopped(session, lease.instance) }
         returnLease(of: lease.instance)
         switch error.sqlState {
         case .tooManyConnections, .cannotConnectNow: reject(session, error)
@@ -302,12 +213,13 @@ extension Router {
 
 // MARK: - The backend
 
-extension Router {
+extension Lane {
     mutating func backend(_ session: Token, _ token: Token, _ event: consuming Event) {
         switch consume event {
         case .received(let buffer): backendReceived(session, token, buffer)
         case .sent: if sessions[session].backendSent() { reactor.receive(sessions[session].frontend) }
         case .connected:
+            sessions[session].way = nil
             let packet = sessions[session].backendConnected()
             reactor.send(copying: packet, to: token)
             reactor.receive(token)
@@ -342,14 +254,14 @@ extension Router {
         switch action {
         case .none, .forward, .forwardAndPause, .forwardNews: break
         case .issueKey(let key, let instance):
-            let issued = cancelKeys.issue(for: key, of: instance, session: session.slot)
+            let issued = commons.issue(for: key, of: instance, session: sessions[session].number)
             perform(session, sessions[session].keyIssued(issued))
         case .open(let attempt, let arrival, let startup, let ready):
             open(session, attempt, arrival, startup, ready: ready)
         case .settleRole(let attempt, let user):
             reactor.close(attempt.backend)
             disarmDeadline(session)
-            createRole(user, for: session, of: attempt.lease.instance)
+            report(.roleWanted(id(session), user: user, attempt.lease.instance))
         case .pause(let attempt): pause(session, attempt)
         case .refuse(let answer, let attempt):
             withdraw(attempt)
@@ -388,7 +300,7 @@ extension Router {
     /// The session has its backend.
     mutating func begin(_ session: Token, _ relay: Relay, _ arrival: Arrival, _ answer: [UInt8], ready: [UInt8]) {
         disarmDeadline(session)
-        let isNew = unannounced.remove(arrival.tenant) != nil
+        let isNew = commons.takeNews(of: arrival.tenant)
         tell(session, answer + (isNew ? ErrorMessage.createdDatabase(arrival.tenant).noticeResponse() : []) + ready)
         inspectBackend(relay.backend, of: session)
         waitEnded(session, .served)
@@ -442,7 +354,7 @@ extension Router {
     }
 }
 
-extension Router {
+extension Lane {
     /// The instance of this session, if it is this one, is gone or about to be.
     mutating func instanceStopped(_ session: Token, _ id: InstanceID) {
         switch sessions[session].instanceStopped(id) {
@@ -451,7 +363,7 @@ extension Router {
             if let backend { reactor.close(backend) }
             returnLease(of: id)
             disarmDeadline(session)
-            requestLease(waiter(session), for: tenant)
+            report(.leaseRequested(self.id(session), tenant, user: sessions[session].label.user))
         case .reject(closing: let backend):
             if let backend { reactor.close(backend) }
             returnLease(of: id)
@@ -460,9 +372,9 @@ extension Router {
     }
 }
 
-extension Router {
+extension Lane {
     /// Every session, one after the other, while they change.
-    mutating func forEachSession(_ body: (inout Router, Token) -> Void) {
+    mutating func forEachSession(_ body: (inout Lane, Token) -> Void) {
         var slot: UInt32 = 0
         while let session = sessions.first(from: slot) {
             body(&self, session)
@@ -494,18 +406,19 @@ extension Router {
 
 // MARK: - Cancel requests
 
-extension Router {
+extension Lane {
     /// A right key is carried to its backend; a wrong one vanishes, as in PostgreSQL, and nobody learns which it was.
     private mutating func cancel(_ session: Token, _ key: CancelKey) {
-        guard let target = cancelKeys.use(key), let socket = instances[target.instance]?.socket else {
+        guard let target = commons.use(key), let instance = commons.instance(target.instance) else {
             sessions[session].closed()
             return close(session)
         }
         do throws(ReactorError) {
             let backend = try reactor.connect(
-                to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
+                to: .unix(path: instance.socket.path), owner: Owner(.backend, slot: session.slot).raw)
             sessions[session].cancelStarted(Cancellation(backend: backend, key: target.key))
-            considerInspection(session, cancelling: key, of: target.instance)
+            sessions[session].way = instance.socket
+            considerInspection(session, cancelling: key, of: instance.tenant)
             arm(session, after: Limits.cancelDeadline)
         } catch {
             sessions[session].closed()
@@ -516,7 +429,7 @@ extension Router {
 
 // MARK: - Endings
 
-extension Router {
+extension Lane {
     /// The client reads why it gets no session, and then the end of the stream.
     mutating func reject(_ session: Token, _ error: ErrorMessage) { reject(session, Rejection(error)) }
 
@@ -584,7 +497,7 @@ extension Router {
         returnLease(of: attempt.lease.instance)
     }
 
-    private mutating func close(_ session: Token) {
+    mutating func close(_ session: Token) {
         noteAddress(of: session)
         disarmDeadline(session)
         reactor.close(sessions[session].frontend)
@@ -602,17 +515,16 @@ extension Router {
         log.debug("session closed", metadata: metadata(session))
         inspections.end(session)
         disarmDeadline(session)
-        cancelKeys.revoke(session: session.slot)
-        if sessions[session].isAdmitted { admittedClients -= 1 }
-        if sessions[session].isConsole { consoles[sessions[session].entrance, default: 0] -= 1 }
         settleTraffic(of: session)
-        _ = sessions.remove(session)
+        guard let gone = sessions.remove(session) else { return }
+        commons.left(gone, lane: index)
+        if isClosing && sessions.count == 0 { report(.emptied) }
     }
 }
 
 // MARK: - Deadlines and names
 
-extension Router {
+extension Lane {
     mutating func sessionDeadlineExpired(_ session: Token) {
         switch sessions[session].deadlineExpired() {
         case .none: break
@@ -645,17 +557,19 @@ extension Router {
         sessions[session].deadline = nil
     }
 
-    private func waiter(_ session: Token) -> WaiterID { WaiterID(session.raw) }
+    func id(_ session: Token) -> SessionID { SessionID(session, lane: index) }
 
-    /// The session that still waits for this answer; a client may have left in the same tick.
-    private func queued(_ waiter: WaiterID) -> Token? {
-        let token = Token(raw: waiter.raw)
-        guard sessions.contains(token), case .arriving(_, .queued) = sessions[token].stage else { return nil }
-        return token
+    /// Whether the session still waits for this answer; a client may have left in the same tick.
+    private func isQueued(_ session: Token) -> Bool {
+        guard sessions.contains(session), case .arriving(_, .queued) = sessions[session].stage else { return false }
+        return true
     }
 
+    /// Whoever held it has gone, and so has the backend.
+    mutating func returnLease(of instance: InstanceID) { report(.leaseReturned(instance)) }
+
     /// Who has waited for long is worth a line once the wait is over.
-    private mutating func waitEnded(_ session: Token, _ outcome: Metrics.Wait) {
+    private mutating func waitEnded(_ session: Token, _ outcome: ClientMetrics.Wait) {
         guard let since = sessions[session].label.waitsSince else { return }
         sessions[session].label.waitsSince = nil
         metrics.waitEnded(outcome)

@@ -7,7 +7,7 @@ import WireProtocol
 
 // MARK: - From a session
 
-extension Router {
+extension Lane {
     /// What a session's backend was opened with; nil where nobody else is to have it.
     mutating func opening(
         _ attempt: Attempt, _ arrival: Arrival, _ startup: BackendStartup, ready: [UInt8]
@@ -26,7 +26,7 @@ extension Router {
     mutating func keepBackend(of session: Token, _ relay: Relay) {
         guard let opening = sessions[session].opening else { preconditionFailure("a backend that nobody may keep") }
         let label = sessions[session].label
-        let key = cancelKeys.take(session: session.slot)
+        let key = commons.take(session: sessions[session].number)
         let isWelcome = keptBackends.all(of: relay.instance).count < Limits.keptBackendsPerInstance
         let backend = keptBackends.add(
             relay.backend, of: relay.instance, opening, user: label.user, tenant: label.tenant)
@@ -41,26 +41,24 @@ extension Router {
 
     /// Whether a client would be told the same by a new one.
     private func isCurrent(_ backend: KeptBackend) -> Bool {
-        guard configuration.reusesBackends, case .serving = lifetime,
-            case .serving = instances[backend.instance]?.phase
-        else { return false }
-        return backend.opening.epoch == keptBackends.epoch(of: backend.instance)
+        guard configuration.reusesBackends, commons.instance(backend.instance) != nil else { return false }
+        return backend.opening.epoch == commons.epoch(of: backend.instance)
             && reactor.now - backend.opening.openedAt < Limits.keptBackendAge
     }
 }
 
 // MARK: - To a session
 
-extension Router {
+extension Lane {
     /// Gives a client that holds a lease a backend that is there already. False where there is none for it.
     mutating func reuseBackend(_ session: Token, _ lease: Lease) -> Bool {
         guard case .arriving(let arrival, .pausing) = sessions[session].stage,
             let (backend, key) = keptBackends.match(arrival.packet.bytes, of: lease.instance), isCurrent(backend)
         else { return false }
         disarm(backend)
-        keptBackends.remove(backend)
+        forget(backend)
         reactor.hand(backend.token, to: Owner(.backend, slot: session.slot).raw)
-        let issued = cancelKeys.issue(for: key, of: lease.instance, session: session.slot)
+        let issued = commons.issue(for: key, of: lease.instance, session: sessions[session].number)
         let ready = Backend.readyForQuery
         var relay = Relay(backend: backend.token, instance: lease.instance)
         // The startup's ReadyForQuery answers no query.
@@ -76,7 +74,7 @@ extension Router {
 
 // MARK: - In between
 
-extension Router {
+extension Lane {
     mutating func keptBackend(_ number: UInt64, _ event: consuming Event) {
         guard let backend = keptBackends[number] else { return }
         switch consume event {
@@ -99,6 +97,7 @@ extension Router {
     private mutating func keep(_ backend: KeptBackend) {
         guard isCurrent(backend) else { return dismiss(backend) }
         backend.kept()
+        notePlaces(of: backend.instance)
         arm(backend, after: Limits.keptBackendTime)
         returnLease(of: backend.instance)
     }
@@ -126,7 +125,7 @@ extension Router {
 
 // MARK: - Ends
 
-extension Router {
+extension Lane {
     /// Tells it to go; what it takes up stays taken until it has.
     private mutating func dismiss(_ backend: KeptBackend) {
         _ = backend.left()
@@ -139,39 +138,98 @@ extension Router {
     private mutating func discard(_ backend: KeptBackend) {
         disarm(backend)
         reactor.close(backend.token)
-        keptBackends.remove(backend)
+        forget(backend)
         if backend.holdsLease { returnLease(of: backend.instance) }
-        // Somebody may wait for its place.
-        connectQueries()
+        report(.placeFreed)
+    }
+
+    private mutating func forget(_ backend: KeptBackend) {
+        keptBackends.remove(backend)
+        notePlaces(of: backend.instance)
+    }
+
+    /// What other lanes, and the centre, have to reckon with.
+    private func notePlaces(of instance: InstanceID) {
+        commons.note(
+            kept: keptBackends.count, places: keptBackends.places(of: instance), of: instance, lane: index)
     }
 
     /// What new backends are given has changed: the older ones are not for anybody any more, those in use neither.
     mutating func outdateBackends(of instance: InstanceID) {
-        keptBackends.beginEpoch(of: instance)
-        for backend in keptBackends.all(of: instance) where backend.isKept { dismiss(backend) }
+        // From here on they are nobody's on other lanes too, which hear of it later.
+        commons.beginEpoch(of: instance)
+        dismissOutdated(of: instance)
+        report(.backendsOutdated(instance))
+    }
+
+    mutating func dismissOutdated(of instance: InstanceID) {
+        for backend in keptBackends.all(of: instance) where backend.isKept && !isCurrent(backend) { dismiss(backend) }
     }
 
     /// The instance stops or is gone.
     mutating func discardKeptBackends(of instance: InstanceID) {
         for backend in keptBackends.all(of: instance) { discard(backend) }
+        keptBackends.forget(instance)
     }
 
     /// A session takes two descriptors, a kept backend one: together they never take more than there are places for.
     mutating func discardCrowdingBackend() {
-        guard sessions.count + keptBackends.count > sessions.capacity, let oldest = keptBackends.all.first else {
-            return
-        }
+        guard let oldest = keptBackends.all.first else { return }
         discard(oldest)
     }
 
     /// Whether a lease that was granted can have its connection: kept backends are in nobody's way. Where they took the
     /// last ones, the oldest are told to go, which takes them a moment.
     mutating func makeRoom(in id: InstanceID) -> Bool {
-        guard let tenant = instances[id]?.tenant else { return true }
-        let excess = pool.leases(of: tenant) + keptBackends.places(of: id) - pool.connections(of: tenant)
+        let excess = commons.excess(of: id)
         guard excess > 0 else { return true }
+        dismissExcess(excess, of: id)
+        if keptBackends.places(of: id) < excess { report(.crowded(id)) }
+        return false
+    }
+
+    mutating func dismissExcess(_ excess: Int, of id: InstanceID) {
         let leaving = keptBackends.all(of: id).count { !$0.holdsLease && !$0.isKept }
         for backend in keptBackends.all(of: id).filter(\.isKept).prefix(max(0, excess - leaving)) { dismiss(backend) }
-        return false
+    }
+}
+
+// MARK: - Listings
+
+/// What listings say of a backend between two sessions.
+struct KeptEntry: Sendable {
+    /// Where it stands, in PgBouncer's words.
+    enum State: String {
+        /// It is being reset.
+        case tested
+        /// A client could have it.
+        case idle
+        case closing
+
+        init(_ stage: KeptBackend.Stage) {
+            switch stage {
+            case .resetting: self = .tested
+            case .kept: self = .idle
+            case .leaving: self = .closing
+            }
+        }
+    }
+
+    /// Its lane's own.
+    let number: UInt64
+    let user: String
+    let tenant: String
+    let state: State
+    let age: Duration
+    let backend: Int32?
+}
+
+extension Lane {
+    var keptEntries: [KeptEntry] {
+        keptBackends.all.map { backend in
+            KeptEntry(
+                number: backend.number, user: backend.user, tenant: backend.tenant, state: .init(backend.stage),
+                age: reactor.now - backend.opening.openedAt, backend: backend.processID)
+        }
     }
 }
