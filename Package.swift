@@ -43,7 +43,9 @@ let package = Package(
             dependencies: [
                 "Reactor", "TenantPool", "WireProtocol", "PostgresEmbed",
                 .product(name: "Logging", package: "swift-log"),
-            ], swiftSettings: careful),
+            ],
+            // In the program itself, so that one file stays one file.
+            resources: [.embedInCode("Resources/status.html")], swiftSettings: careful),
         // Flags, environment, signals, exit codes.
         .executableTarget(
             name: "routerd",

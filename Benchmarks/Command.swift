@@ -54,10 +54,10 @@ struct Command: ParsableCommand {
     @Option(help: "tenants: directories that only look like tenants'.")
     var directories = 10_000
 
-    @Option(help: "idle: established sessions.")
+    @Option(help: "idle, scrape: established sessions.")
     var sessions = 1_000
 
-    @Option(help: "idle: tenants that these are spread over.")
+    @Option(help: "idle, scrape: tenants that these are spread over.")
     var tenants = 50
 
     @Option(help: "idle: connections that never send a startup packet.")
@@ -171,6 +171,8 @@ struct Command: ParsableCommand {
             try Idle(sessions: sessions, tenants: tenants, silent: silent, stage: stage).run()
         case .scaling:
             try Scaling(rounds: rounds, seconds: seconds, stage: stage).run()
+        case .scrape:
+            try Scrape(rounds: rounds, seconds: seconds, sessions: sessions, tenants: tenants, stage: stage).run()
         }
     }
 
@@ -183,7 +185,7 @@ struct Command: ParsableCommand {
 
 /// What can be measured.
 enum Subject: String, CaseIterable, ExpressibleByArgument {
-    case routing, latency, reconnect, bulk, tenants, idle, scaling
+    case routing, latency, reconnect, bulk, tenants, idle, scaling, scrape
 
     /// What has to be up before it.
     enum Need {
@@ -199,7 +201,7 @@ enum Subject: String, CaseIterable, ExpressibleByArgument {
         switch self {
         case .routing, .latency, .reconnect: .tables
         case .bulk, .tenants: .peers
-        case .idle, .scaling: .router
+        case .idle, .scaling, .scrape: .router
         }
     }
 

@@ -54,6 +54,8 @@ needed_by_driver_matrix() {
 
 # The package is made, and installed into a Debian of its own.
 needed_by_soak() {
+    # The status page is looked at in a real browser.
+    command -v chromium >/dev/null || packages+=(chromium)
     command -v debootstrap >/dev/null || packages+=(debootstrap)
     command -v dpkg-shlibdeps >/dev/null || packages+=(dpkg-dev)
 }

@@ -32,6 +32,8 @@ final class RouterServer {
         var idleTimeout = "0"
         /// Left out where the program keeps none.
         var spares: Int?
+        /// Where it serves metrics; nil where it serves none.
+        var httpPort: Int?
         var workers: Int?
     }
 
@@ -48,6 +50,7 @@ final class RouterServer {
         if let limit = options.maxInstances { arguments += ["--max-instances", "\(limit)"] }
         if let workers = options.workers { arguments += ["--workers", "\(workers)"] }
         if let spares = options.spares, program.hasSpares { arguments += ["--spares", "\(spares)"] }
+        if let port = options.httpPort { arguments += ["--http", "127.0.0.1:\(port)"] }
         if case .named(let user) = tools.account { arguments += ["--run-as", user] }
         let start = ContinuousClock.now
         // Root's routerd changes its user itself, once its port is bound.

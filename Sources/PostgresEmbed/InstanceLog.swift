@@ -46,6 +46,12 @@ public struct InstanceLog: Sendable {
         return reason ?? lines.last
     }
 
+    /// The last lines as they were written, the latest last, at most so many of those in the last 64 KB.
+    public func lastLines(_ count: Int) -> [String] {
+        guard let tail = try? tail(64 << 10) else { return [] }
+        return String(decoding: tail, as: UTF8.self).split(separator: "\n").suffix(count).map { String($0) }
+    }
+
     /// `2026-01-01 00:00:00.000 UTC [123] FATAL:  …` → `FATAL:  …`
     static func withoutPrefix(_ line: Substring) -> String {
         guard let first = line.first, first.isNumber, let bracket = line.firstIndex(of: "]") else {
@@ -59,5 +65,14 @@ public struct InstanceLog: Sendable {
         let size = try FileSystem.status(of: file, path: path).size
         _ = lseek(file.number, off_t(max(0, size - count)), SEEK_SET)
         return try FileSystem.read(file, path: path, limit: count)
+    }
+}
+
+extension ClusterStore {
+    /// The log of a tenant, which need not exist.
+    ///
+    /// - Parameter directoryName: one path component that does not begin with a full stop.
+    public func log(directoryName: String) -> InstanceLog {
+        residence(directoryName: directoryName, databaseName: directoryName).log
     }
 }

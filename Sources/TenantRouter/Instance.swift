@@ -23,7 +23,7 @@ final class Instance {
     /// From spawn to the first client.
     var bootTime: Duration?
 
-    enum StopReason: String {
+    enum StopReason: String, CaseIterable {
         /// Nobody has used it for the idle timeout.
         case idle
         /// Another tenant wants its place.

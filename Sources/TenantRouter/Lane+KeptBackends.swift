@@ -66,6 +66,7 @@ extension Lane {
         _ = unsafe relay.backendReceived(ready.span.bytes, &uncounted, now: 0)
         let greeting = arrival.isGreeted ? backend.opening.restOfGreeting : backend.opening.greeting
         sessions[session].reopened(relay, backend.opening, waited: waitTime(of: session))
+        metrics.backendReused()
         begin(session, relay, arrival, greeting + Backend.backendKeyData(issued), ready: ready)
         return true
     }

@@ -144,6 +144,7 @@ extension Lane {
     /// The pool's answer is yes.
     mutating func granted(_ session: Token, _ instance: InstanceID) {
         guard isQueued(session) else { return returnLease(of: instance) }
+        if let since = sessions[session].label.waitsSince { metrics.granted(after: reactor.now - since) }
         let lease = Lease(instance: instance, giveUpAt: reactor.now + Limits.backendConnectDeadline)
         sessions[session].granted(lease)
         if !reuseBackend(session, lease) { connect(session, lease) }
@@ -287,6 +288,7 @@ extension Lane {
         }
         let opening = opening(attempt, arrival, startup, ready: ready)
         sessions[session].opened(relay, opening, waited: waitTime(of: session))
+        metrics.backendConnected(after: reactor.now + Limits.backendConnectDeadline - attempt.lease.giveUpAt)
         begin(session, relay, arrival, startup.answer, ready: ready)
     }
 
@@ -301,7 +303,7 @@ extension Lane {
         let isNew = commons.takeNews(of: arrival.tenant)
         tell(session, answer + (isNew ? ErrorMessage.createdDatabase(arrival.tenant).noticeResponse() : []) + ready)
         inspectBackend(relay.backend, of: session)
-        waitEnded(session, "served")
+        waitEnded(session, .served)
         log.debug("session opened", metadata: metadata(session))
         reactor.receive(sessions[session].frontend)
         if !arrival.pipelined.isEmpty { relayPipelined(session, arrival.pipelined) }
@@ -330,6 +332,7 @@ extension Lane {
         case .pause(let attempt): pause(session, attempt)
         case .flush(let relay, let explain):
             if explain {
+                metrics.sent(.adminShutdown)
                 tell(session, ErrorMessage.instanceStopped(sessions[session].label.tenant).errorResponse())
             }
             reactor.finish(sessions[session].frontend)
@@ -433,12 +436,13 @@ extension Lane {
     private mutating func reject(_ session: Token, _ rejection: Rejection) {
         noteAddress(of: session)
         log.debug("client refused: \(rejection.reason)", metadata: metadata(session))
+        metrics.sent(rejection.sqlState)
         dismiss(session, with: rejection.bytes)
     }
 
     mutating func dismiss(_ session: Token, with bytes: [UInt8]) {
         if !bytes.isEmpty { tell(session, bytes) }
-        waitEnded(session, "refused")
+        waitEnded(session, .refused)
         reactor.finish(sessions[session].frontend)
         sessions[session].rejected()
         linger(session)
@@ -454,7 +458,10 @@ extension Lane {
     private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         reactor.close(relay.backend)
         returnLease(of: relay.instance)
-        if relay.isFrontendAtBoundary { tell(session, error.errorResponse()) }
+        if relay.isFrontendAtBoundary {
+            tell(session, error.errorResponse())
+            metrics.sent(error.sqlState)
+        }
         reactor.finish(sessions[session].frontend)
         if relay.frontendIsDrained { return linger(session) }
         reactor.receive(sessions[session].frontend)
@@ -504,7 +511,7 @@ extension Lane {
 
     /// The one place where sessions end.
     private mutating func reap(_ session: Token) {
-        waitEnded(session, "left")
+        waitEnded(session, .left)
         log.debug("session closed", metadata: metadata(session))
         inspections.end(session)
         disarmDeadline(session)
@@ -562,14 +569,15 @@ extension Lane {
     mutating func returnLease(of instance: InstanceID) { report(.leaseReturned(instance)) }
 
     /// Who has waited for long is worth a line once the wait is over.
-    private mutating func waitEnded(_ session: Token, _ outcome: String) {
+    private mutating func waitEnded(_ session: Token, _ outcome: ClientMetrics.Wait) {
         guard let since = sessions[session].label.waitsSince else { return }
         sessions[session].label.waitsSince = nil
+        metrics.waitEnded(outcome)
         let waited = reactor.now - since
         guard waited > Limits.longWait else { return }
         var metadata = metadata(session)
         metadata["waited"] = "\(waited.inMilliseconds) ms"
-        metadata["outcome"] = "\(outcome)"
+        metadata["outcome"] = "\(outcome.rawValue)"
         log.info("client has waited", metadata: metadata)
     }
 

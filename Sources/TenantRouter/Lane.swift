@@ -28,6 +28,8 @@ struct Lane: ~Copyable {
     var keptBackends = KeptBackends()
     /// What has passed in sessions that have ended.
     var ledger = TrafficLedger()
+    /// What has happened to clients.
+    var metrics = ClientMetrics()
     /// The console that is being advanced.
     var advancing: Token?
     /// Whose messages are printed.
@@ -83,7 +85,8 @@ extension Lane {
         case .keptBackend: keptBackend(owner.number, event)
         case .keptBackendDeadline: keptBackendDeadlineExpired(owner.number)
         case .doorbell, .listener, .acceptPause, .signals, .poolDeadline, .housekeeping, .closing, .process, .readiness,
-            .instanceDeadline, .administration, .administrationDeadline, .query, .queryDeadline:
+            .instanceDeadline, .administration, .administrationDeadline, .query, .queryDeadline, .httpListener, .http,
+            .httpDeadline:
             preconditionFailure("a completion that is the centre's")
         }
     }
@@ -163,7 +166,7 @@ extension Lane {
     private func answer(to question: LaneQuestion) -> LaneView {
         switch question {
         case .sessions(let detail): LaneView(sessions: entries(detail), kept: keptEntries)
-        case .traffic: LaneView(traffic: traffic)
+        case .traffic: LaneView(traffic: traffic, metrics: metrics, keptBackends: keptBackends.count)
         case .memory: LaneView(buffers: reactor.buffers, places: sessions.allocatedCount)
         }
     }

@@ -73,6 +73,8 @@ struct LaneView: Sendable {
     var kept: [KeptEntry] = []
     /// What has passed in sessions that have ended and in those that live.
     var traffic = TrafficLedger()
+    var metrics = ClientMetrics()
+    var keptBackends = 0
     /// Buffers in use, and free ones.
     var buffers = (lent: 0, idle: 0)
     /// Places for sessions that memory exists for.
@@ -82,6 +84,8 @@ struct LaneView: Sendable {
         sessions += other.sessions
         kept += other.kept
         traffic.add(other.traffic)
+        metrics.add(other.metrics)
+        keptBackends += other.keptBackends
         buffers = (buffers.lent + other.buffers.lent, buffers.idle + other.buffers.idle)
         places += other.places
     }

@@ -63,6 +63,15 @@ enum Limits {
     static let rolesOfAClaim = 64
     /// Clients of the console at once on each of its ways in, beside the others: a few people, a few scripts.
     static let consoles = 16
+    /// Clients of the status page and of metrics at once: a browser has six connections, a few people and scrapers look.
+    static let httpConnections = 24
+    /// Places beyond them for newcomers, while those that make room leave.
+    static let httpPlacesKeptFree = 8
+    /// How long a client of theirs may take to say what it wants, from its connection or from the last answer's end.
+    static let httpRequestDeadline: Duration = .seconds(10)
+    static let httpIdleDeadline: Duration = .seconds(75)
+    /// How long an answer may take to be made, beside what a wake waits in the queue, and to be read.
+    static let httpAnswerDeadline: Duration = .seconds(60)
     /// Tenants whose traffic is counted one by one, some 400 bytes each with their averages: as many as a router is made
     /// for.
     static let countedTenants = 10_000
@@ -99,8 +108,8 @@ enum Limits {
     static let descriptorsPerWorker = 2
     /// Listeners, epoll, doorbell, signals, lock, log, standard streams, what four workers have open while they copy,
     /// one connection of the router's own for each instance that boots, is asked or is a spare, and some slack; the
-    /// clients of the console; the statements of the library's users.
-    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries
+    /// clients of the console and of the status page; the statements of the library's users.
+    static let descriptorsOfTheRouter = 96 + 2 * consoles + queries + httpConnections + httpPlacesKeptFree
 
     /// Processes of an idle instance: the postmaster and what serves it.
     static let processesPerInstance = 6

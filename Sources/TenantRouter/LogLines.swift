@@ -180,6 +180,7 @@ final class LineWriter: Sendable {
         var waiting = 0
         var waitingBytes = 0
         var dropped = 0
+        var droppedInAll = 0
     }
 
     private let queue = DispatchQueue(label: "routerd.log")
@@ -189,6 +190,7 @@ final class LineWriter: Sendable {
         let isAdmitted = backlog.withLock { backlog in
             guard backlog.waiting < Self.waitingLimit, backlog.waitingBytes < Self.waitingBytesLimit else {
                 backlog.dropped += 1
+                backlog.droppedInAll += 1
                 return false
             }
             backlog.waiting += 1
@@ -198,6 +200,9 @@ final class LineWriter: Sendable {
         guard isAdmitted else { return }
         queue.async { self.put(line) }
     }
+
+    /// Lines that were lost so far.
+    var dropped: Int { backlog.withLock(\.droppedInAll) }
 
     /// Waits until every line so far has been written, but not for ever: somebody who stopped reading must not keep a
     /// program from ending.

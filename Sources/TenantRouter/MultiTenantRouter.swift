@@ -22,6 +22,8 @@ public final class MultiTenantRouter: Sendable {
     public let port: UInt16
     /// The version of the PostgreSQL that tenants get, such as `15.18`.
     public let postgresVersion: String
+    /// Where metrics and the status page are served by HTTP, if they are: `127.0.0.1:9187`.
+    public let httpAddress: String?
     /// The Unix socket that it listens on too, if it does.
     public let socketPath: String?
 
@@ -30,8 +32,9 @@ public final class MultiTenantRouter: Sendable {
     let store: ClusterStore
     private let isStopping: Router.Flag
 
-    private init(_ router: borrowing Router, address: String, ending: Ending) {
-        self.address = address
+    private init(_ router: borrowing Router, at listeners: RouterListeners, ending: Ending) {
+        address = listeners.address
+        httpAddress = listeners.httpAddress
         port = router.port
         postgresVersion = router.store.installation.version
         socketPath = router.socketPath
@@ -209,7 +212,7 @@ public final class MultiTenantRouter: Sendable {
             throws(RouterError)
         {
             var router = try Router.assemble(configuration, listeners, progress: progress)
-            done(.success(MultiTenantRouter(router, address: listeners.address, ending: ending)))
+            done(.success(MultiTenantRouter(router, at: listeners, ending: ending)))
             router.run()
             router.tearDown()
             LineWriter.shared.flush()

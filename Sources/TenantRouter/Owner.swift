@@ -17,6 +17,7 @@ struct Owner: BitwiseCopyable {
         case process, readiness, instanceDeadline
         case administration, administrationDeadline
         case query, queryDeadline
+        case httpListener, http, httpDeadline
         /// The same as without, and somebody reads along.
         case inspectedFrontend, inspectedBackend
         case keptBackend, keptBackendDeadline

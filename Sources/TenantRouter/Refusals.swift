@@ -7,15 +7,18 @@ struct Rejection {
     /// Whole messages; may be empty where the client would not understand any.
     let bytes: [UInt8]
     let reason: String
+    let sqlState: SQLState
 
     init(_ error: ErrorMessage) {
         bytes = error.errorResponse()
         reason = error.message
+        sqlState = error.sqlState
     }
 
     init(_ violation: StartupViolation) {
         bytes = violation.response
         reason = violation.error.message
+        sqlState = violation.error.sqlState
     }
 }
 

@@ -30,7 +30,7 @@ extension Router {
     }
 
     /// Out of descriptors or memory: clients wait in the backlog until some are free again, and nothing spins.
-    private mutating func pauseAccepting(because error: Errno) {
+    mutating func pauseAccepting(because error: Errno) {
         guard acceptPause == nil else { return }
         if lastAcceptWarning.map({ reactor.now - $0 > Limits.acceptWarningPause }) ?? true {
             lastAcceptWarning = reactor.now
@@ -44,5 +44,6 @@ extension Router {
         guard case .serving = lifetime else { return }
         for listener in listeners { reactor.receive(listener) }
         if let controlListener { reactor.receive(controlListener) }
+        for listener in http.listeners { reactor.receive(listener) }
     }
 }

@@ -94,7 +94,8 @@ extension Router {
             + instances * Limits.descriptorsPerInstance
         // One for each session and one for each instance, and as many again of the reactor's own: a connect to a socket
         // whose backlog is full is tried again after a pause.
-        limits.deadlines = 2 * sessions + 3 * instances + 2 * Limits.queries + 16
+        limits.deadlines =
+            2 * sessions + 3 * instances + 2 * Limits.queries + Limits.httpConnections + Limits.httpPlacesKeptFree + 16
         return limits
     }
 
@@ -103,6 +104,7 @@ extension Router {
             self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
         }
         controlListener = try reactor.accept(on: try premises.control.listen(), owner: Owner(.listener).raw)
+        try listenForHTTP(listeners.takeHTTP(), at: listeners.httpAddress)
         if !configuration.stopSignals.isEmpty {
             _ = try reactor.watch(signals: configuration.stopSignals, owner: Owner(.signals).raw)
         }

@@ -185,6 +185,7 @@ extension Router {
                     socket: socket, tenant: tenant, connections: pool.connections(of: tenant)))
         }
         instance.bootTime = reactor.now - running.start.at
+        noteStart(of: instance, running)
         var metadata = metadata(instance)
         metadata["pid"] = "\(running.processID)"
         metadata[running.start.kind.rawValue] = "\((reactor.now - running.start.at).inMilliseconds) ms"
@@ -307,11 +308,13 @@ extension Router {
         switch instance.phase {
         case .stopping:
             metadata["reason"] = instance.stopReason.map { "\($0.rawValue)" }
+            if let reason = instance.stopReason { metrics.stopped(reason) }
             log.log(level: instance.tenant == nil ? .debug : .info, "instance has stopped", metadata: metadata)
         case .booting, .naming, .claiming: startFailed(instance, bootFailure(instance, running))
         case .serving, .warming, .spare:
             if let line = running.cluster.log.lastLine() { metadata["log"] = "\(line)" }
             log.error("instance died", metadata: metadata)
+            metrics.died()
         case .preparing, .prepared: break
         }
     }

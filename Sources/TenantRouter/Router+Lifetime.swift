@@ -91,6 +91,7 @@ extension Router {
             lifetime = .closing
             _ = reactor.deadline(at: reactor.now + Limits.closingDeadline, owner: Owner(.closing).raw)
             if let controlListener { reactor.close(controlListener) }
+            for listener in http.listeners { reactor.close(listener) }
             orderAll(.close)
             considerClosing()
         case .closing:
@@ -105,6 +106,7 @@ extension Router {
     /// Keeps the logs of running instances within their bound, and looks after what could not be removed.
     mutating func keepHouse() {
         scheduleHousekeeping()
+        considerSample()
         forgetStartFailures()
         if reactor.now - operations.sweptAt >= Limits.sweepInterval { sweep() }
         forgetUnannounced()

@@ -62,6 +62,7 @@ extension Router {
 
     mutating func startFailed(_ instance: Instance, _ error: ErrorMessage) {
         guard error.sqlState != .invalidCatalogName else { return }
+        metrics.startFailed()
         let reasons = [error.message, error.detail].compactMap(\.self).joined(separator: "; ")
         switch instance.holder {
         case .tenant(let tenant):

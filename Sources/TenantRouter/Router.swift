@@ -58,6 +58,8 @@ struct Router: ~Copyable {
     var isTrimmingLogs = false
     var acceptPause: Token?
     var lastAcceptWarning: Duration?
+    var metrics = Metrics()
+    var http = HTTPServer()
     /// Instances since it started.
     var instancesEver: UInt64 = 0
     var averages = Averages()
@@ -173,6 +175,9 @@ extension Router {
         case .administrationDeadline: administrationDeadlineExpired(owner.instance)
         case .query: query(owner.number, token, completion.takeEvent())
         case .queryDeadline: queryDeadlineExpired(owner.number)
+        case .httpListener: httpListener(completion.takeEvent())
+        case .http: http(owner.slot, completion.takeEvent())
+        case .httpDeadline: httpDeadlineExpired(owner.slot)
         case .poolDeadline: poolDeadlineExpired()
         case .housekeeping: keepHouse()
         case .signals: signalled(completion.takeEvent())

@@ -48,6 +48,9 @@ public struct RouterConfiguration: Sendable {
     public var workers: Int
     /// A directory to make a Unix socket `.s.PGSQL.<port>` in, beside the TCP port.
     public var socketDirectory: String?
+    /// Where metrics and the status page are served by HTTP, `127.0.0.1:9187`; loopback addresses only, and port 0 lets
+    /// the kernel choose one, which `MultiTenantRouter.httpAddress` tells. `nil` serves none.
+    public var http: String?
     /// The directory with PostgreSQL's programs; `nil` takes the newest version found.
     public var postgresBinDirectory: String?
     /// Whether an address that is not loopback is accepted although nobody is asked for a password.
@@ -85,6 +88,7 @@ public struct RouterConfiguration: Sendable {
         io: IOEngine = .auto,
         workers: Int = 1,
         socketDirectory: String? = nil,
+        http: String? = nil,
         postgresBinDirectory: String? = nil,
         allowRemoteWithoutAuthentication: Bool = false,
         inspect: Bool = false,
@@ -111,6 +115,7 @@ public struct RouterConfiguration: Sendable {
         self.io = io
         self.workers = workers
         self.socketDirectory = socketDirectory
+        self.http = http
         self.postgresBinDirectory = postgresBinDirectory
         self.allowRemoteWithoutAuthentication = allowRemoteWithoutAuthentication
         self.inspect = inspect
@@ -182,6 +187,7 @@ public struct RouterConfiguration: Sendable {
         guard startupTimeout > .zero else {
             throw RouterError(.configuration, "--startup-timeout is 0, and must be more: no client could ever connect")
         }
+        if let http, HTTPPlace(http) == nil { throw .notAnHTTPPlace(http) }
         let texts = [
             ("--dir", baseDirectory), ("--host", host), ("--socket-dir", socketDirectory ?? "-"),
             ("--postgres-bin", postgresBinDirectory ?? "-"),

@@ -10,6 +10,8 @@ public final class RouterListeners: Sendable {
     /// The TCP port, also where the configuration left its choice to the kernel.
     public let port: UInt16
     private let socket: Mutex<String?>
+    /// Where metrics and the status page are served, and what listens there.
+    private let http = Mutex<(address: String?, descriptors: [CInt])>((nil, []))
     /// Owned from here on: closed with the object unless a router takes them.
     private let descriptors: Mutex<[CInt]>
 
@@ -31,6 +33,7 @@ public final class RouterListeners: Sendable {
         for other in addresses.dropFirst() {
             if let descriptor = try listenWherePossible(on: other.with(port: port)) { listeners.own(descriptor) }
         }
+        try listeners.bindHTTP(configuration)
         return listeners
     }
 
@@ -85,7 +88,45 @@ public final class RouterListeners: Sendable {
         }
         let listeners = RouterListeners(address: "\(head)", port: head.port ?? head.namedPort ?? configuration.port)
         for number in numbers { listeners.own(Descriptor(owning: number)) }
+        try listeners.bindHTTP(configuration)
         return listeners
+    }
+
+    /// Binds what metrics and the status page are served on, if the configuration asks for it.
+    private func bindHTTP(_ configuration: RouterConfiguration) throws(RouterError) {
+        guard let text = configuration.http else { return }
+        guard let place = HTTPPlace(text) else { throw .notAnHTTPPlace(text) }
+        let addresses: [SocketAddress]
+        do throws(ResolutionError) {
+            addresses = try SocketAddress.resolve(host: place.host, port: place.port)
+        } catch {
+            throw RouterError(.listener, "cannot listen on \(text): \(error.explanation)")
+        }
+        guard let head = addresses.first, addresses.allSatisfy(\.isLoopback) else {
+            throw RouterError(
+                .configuration,
+                "--http (ROUTERD_HTTP) is \(text), and must be a loopback address: nobody is asked who he is")
+        }
+        let first = try Self.listen(on: head, advice: "; stop that, or choose another port for --http")
+        let port = SocketAddress.local(of: first)?.port ?? place.port
+        var numbers = [first.release()]
+        for other in addresses.dropFirst() {
+            if let descriptor = try Self.listenWherePossible(on: other.with(port: port)) {
+                numbers.append(descriptor.release())
+            }
+        }
+        http.withLock { $0 = ("\(head.with(port: port))", numbers) }
+    }
+
+    /// Where metrics and the status page are served: `127.0.0.1:9187`.
+    var httpAddress: String? { http.withLock(\.address) }
+
+    /// Gives the descriptors that listen there away.
+    func takeHTTP() -> [CInt] {
+        http.withLock { http in
+            defer { http.descriptors = [] }
+            return http.descriptors
+        }
     }
 
     private init(address: String, port: UInt16) {
@@ -100,7 +141,7 @@ public final class RouterListeners: Sendable {
 
     deinit {
         let unclaimed = takeAll()
-        for number in unclaimed { _ = Descriptor(owning: number) }
+        for number in unclaimed + takeHTTP() { _ = Descriptor(owning: number) }
         if !unclaimed.isEmpty, let unixPath { unsafe unlink(unixPath) }
     }
 
@@ -149,11 +190,13 @@ public final class RouterListeners: Sendable {
         }
     }
 
-    private static func listen(on address: SocketAddress) throws(RouterError) -> Descriptor {
+    private static func listen(
+        on address: SocketAddress, advice: String? = nil
+    ) throws(RouterError) -> Descriptor {
         do throws(ListenError) {
             return try Listener.stream(on: address)
         } catch {
-            throw RouterError(.listener, "cannot listen: \(error)\(error.advice)")
+            throw RouterError(.listener, "cannot listen: \(error)\(advice ?? error.advice)")
         }
     }
 }

@@ -68,8 +68,8 @@ extension RouterOption {
     /// In the order of the table in `README.md`.
     public static let all: [RouterOption] = [
         port, host, dir, autoProvision, maxInstances, maxConnections, spares, maxClients, queueTimeout, idleTimeout,
-        startupTimeout, confine, set, memory, tenantNetwork, reuseBackends, io, workers, socketDir, postgresBin,
-        logLevel, inspect,
+        startupTimeout, confine, set, memory, tenantNetwork, reuseBackends, io, workers, socketDir, http,
+        postgresBin, logLevel, inspect,
         inspectValues, allowRemoteWithoutAuthentication,
     ]
 
@@ -177,6 +177,12 @@ extension RouterOption {
         "socket-dir", "Make a Unix socket .s.PGSQL.<port> in this directory too", \.socketDirectory,
         placeholder: "path", .restart
     ) { $0.socketDirectory ?? "none" }
+
+    /// ``RouterConfiguration/http``.
+    public static let http = RouterOption(
+        "http", "Serve metrics and the status page here by HTTP, on loopback", \.http, placeholder: "host:port",
+        .restart
+    ) { $0.http ?? "none" }
 
     /// ``RouterConfiguration/postgresBinDirectory``.
     public static let postgresBin = RouterOption(

@@ -47,6 +47,7 @@ struct SessionEntry: Sendable {
     let sinceRequest: Duration
     /// The process id of its backend, in full detail.
     let backend: Int32?
+    let traffic: Traffic
 }
 
 extension Lane {
@@ -72,7 +73,8 @@ extension Lane {
             age: reactor.now - label.connectedAt,
             sinceRequest: reactor.now
                 - (sessions[session].meter.askedAt.map { .nanoseconds($0) } ?? label.connectedAt),
-            backend: detail == .full ? commons.backend(ofSession: sessions[session].number) : nil)
+            backend: detail == .full ? commons.backend(ofSession: sessions[session].number) : nil,
+            traffic: sessions[session].meter.traffic)
     }
 }
 

@@ -25,6 +25,7 @@ struct ServeOptions: ParsableArguments {
     @Option(.io) var io: IOEngine?
     @Option(.workers) var workers: Int?
     @Option(.socketDir) var socketDir: String?
+    @Option(.http) var http: String?
     @Option(.postgresBin) var postgresBin: String?
     @Option(.runAs) var runAs: String?
     @Option(.logLevel) var logLevel: LogLevel?
@@ -128,6 +129,7 @@ extension ServeOptions {
             io: try sources.value(.io, io) ?? defaults.io,
             workers: try sources.value(.workers, workers) ?? defaults.workers,
             socketDirectory: try sources.value(.socketDir, socketDir),
+            http: try sources.value(.http, http),
             postgresBinDirectory: try sources.value(.postgresBin, postgresBin),
             allowRemoteWithoutAuthentication: try sources.isOn(
                 .allowRemoteWithoutAuthentication, allowRemoteWithoutAuthentication)

@@ -14,6 +14,7 @@ import Testing
         #expect(configuration.maxClients == nil)
         #expect(configuration.queueTimeout == .seconds(30) && configuration.idleTimeout == .seconds(300))
         #expect(configuration.socketDirectory == nil && configuration.postgresBinDirectory == nil)
+        #expect(configuration.http == nil)
         #expect(!configuration.allowRemoteWithoutAuthentication && configuration.stopSignals.isEmpty)
     }
 
@@ -34,6 +35,7 @@ import Testing
         (RouterConfiguration(queueTimeout: .zero), "--queue-timeout"),
         (RouterConfiguration(queueTimeout: .seconds(-1)), "--queue-timeout"),
         (RouterConfiguration(baseDirectory: ""), "--dir"),
+        (RouterConfiguration(http: "9187"), "--http"),
     ])
     func whatCannotNamesItsFlag(_ configuration: RouterConfiguration, _ flag: String) throws {
         let error = try #require(throws: RouterError.self) { try configuration.validate() }

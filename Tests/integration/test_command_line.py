@@ -46,7 +46,7 @@ def test_version_and_help(home):
         assert result.returncode == DONE and result.stdout.strip()
     text = command("serve", "--help").stdout
     for flag in ("--port", "--host", "--dir", "--auto-provision", "--no-auto-provision", "--log-level", "--log-format",
-                 "--postgres-bin", "--run-as", "--max-instances", "--max-connections", "--max-clients", "--socket-dir",
+                 "--postgres-bin", "--run-as", "--max-instances", "--max-connections", "--max-clients", "--socket-dir", "--http",
                  "--io", "--inspect", "--inspect-values", "--queue-timeout", "--tenant-network", "--reuse-backends",
                  "--allow-remote-without-authentication"):
         assert flag in text, f"{flag} is not in the help"

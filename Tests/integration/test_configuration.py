@@ -24,6 +24,7 @@ OTHERS = {
     "startup-timeout": ('"500ms"', "500ms"), "confine": ('"off"', "off"), "set": ('{ work_mem = "9MB" }', "work_mem=9MB"),
     "memory": ("true", "on"), "tenant-network": ("true", "on"),
     "reuse-backends": ("false", "off"), "socket-dir": ('"/run/x"', "/run/x"),
+    "http": ('"localhost:9187"', "localhost:9187"),
     "postgres-bin": ('"/opt/x"', "/opt/x"), "run-as": ('"nobody"', "nobody"), "log-level": ('"debug"', "debug"),
     "io": ('"epoll"', "epoll"), "workers": ("2", "2"), "inspect": ("true", "on"), "inspect-values": ("true", "on"), "log-format": ('"json"', "json"), "allow-remote-without-authentication": ("true", "on"),
 }
