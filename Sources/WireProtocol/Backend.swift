@@ -2,55 +2,57 @@
 /// backend's place (PostgreSQL manual, "Message Formats").
 public enum Backend {
     /// First byte of each backend message.
+    ///
+    /// Written out, because a stored constant is reached through a once-guard.
     public enum Tag {
         /// ParseComplete
-        public static let parseComplete = UInt8(ascii: "1")
+        @inlinable public static var parseComplete: UInt8 { UInt8(ascii: "1") }
         /// BindComplete
-        public static let bindComplete = UInt8(ascii: "2")
+        @inlinable public static var bindComplete: UInt8 { UInt8(ascii: "2") }
         /// CloseComplete
-        public static let closeComplete = UInt8(ascii: "3")
+        @inlinable public static var closeComplete: UInt8 { UInt8(ascii: "3") }
         /// NotificationResponse
-        public static let notificationResponse = UInt8(ascii: "A")
+        @inlinable public static var notificationResponse: UInt8 { UInt8(ascii: "A") }
         /// CommandComplete
-        public static let commandComplete = UInt8(ascii: "C")
+        @inlinable public static var commandComplete: UInt8 { UInt8(ascii: "C") }
         /// DataRow
-        public static let dataRow = UInt8(ascii: "D")
+        @inlinable public static var dataRow: UInt8 { UInt8(ascii: "D") }
         /// ErrorResponse
-        public static let errorResponse = UInt8(ascii: "E")
+        @inlinable public static var errorResponse: UInt8 { UInt8(ascii: "E") }
         /// CopyInResponse
-        public static let copyInResponse = UInt8(ascii: "G")
+        @inlinable public static var copyInResponse: UInt8 { UInt8(ascii: "G") }
         /// CopyOutResponse
-        public static let copyOutResponse = UInt8(ascii: "H")
+        @inlinable public static var copyOutResponse: UInt8 { UInt8(ascii: "H") }
         /// EmptyQueryResponse
-        public static let emptyQueryResponse = UInt8(ascii: "I")
+        @inlinable public static var emptyQueryResponse: UInt8 { UInt8(ascii: "I") }
         /// BackendKeyData
-        public static let backendKeyData = UInt8(ascii: "K")
+        @inlinable public static var backendKeyData: UInt8 { UInt8(ascii: "K") }
         /// NoticeResponse
-        public static let noticeResponse = UInt8(ascii: "N")
+        @inlinable public static var noticeResponse: UInt8 { UInt8(ascii: "N") }
         /// Every authentication request and AuthenticationOk
-        public static let authentication = UInt8(ascii: "R")
+        @inlinable public static var authentication: UInt8 { UInt8(ascii: "R") }
         /// ParameterStatus
-        public static let parameterStatus = UInt8(ascii: "S")
+        @inlinable public static var parameterStatus: UInt8 { UInt8(ascii: "S") }
         /// RowDescription
-        public static let rowDescription = UInt8(ascii: "T")
+        @inlinable public static var rowDescription: UInt8 { UInt8(ascii: "T") }
         /// FunctionCallResponse
-        public static let functionCallResponse = UInt8(ascii: "V")
+        @inlinable public static var functionCallResponse: UInt8 { UInt8(ascii: "V") }
         /// CopyBothResponse
-        public static let copyBothResponse = UInt8(ascii: "W")
+        @inlinable public static var copyBothResponse: UInt8 { UInt8(ascii: "W") }
         /// ReadyForQuery
-        public static let readyForQuery = UInt8(ascii: "Z")
+        @inlinable public static var readyForQuery: UInt8 { UInt8(ascii: "Z") }
         /// CopyDone
-        public static let copyDone = UInt8(ascii: "c")
+        @inlinable public static var copyDone: UInt8 { UInt8(ascii: "c") }
         /// CopyData
-        public static let copyData = UInt8(ascii: "d")
+        @inlinable public static var copyData: UInt8 { UInt8(ascii: "d") }
         /// NoData
-        public static let noData = UInt8(ascii: "n")
+        @inlinable public static var noData: UInt8 { UInt8(ascii: "n") }
         /// PortalSuspended
-        public static let portalSuspended = UInt8(ascii: "s")
+        @inlinable public static var portalSuspended: UInt8 { UInt8(ascii: "s") }
         /// ParameterDescription
-        public static let parameterDescription = UInt8(ascii: "t")
+        @inlinable public static var parameterDescription: UInt8 { UInt8(ascii: "t") }
         /// NegotiateProtocolVersion
-        public static let negotiateProtocolVersion = UInt8(ascii: "v")
+        @inlinable public static var negotiateProtocolVersion: UInt8 { UInt8(ascii: "v") }
     }
 
     /// The one byte that answers an SSLRequest or GSSENCRequest with no.

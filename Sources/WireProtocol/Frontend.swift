@@ -1,35 +1,37 @@
 /// What a frontend sends: tags, and encoders for what the router says as one (PostgreSQL manual, "Message Formats").
 public enum Frontend {
     /// First byte of each frontend message.
+    ///
+    /// Written out, because a stored constant is reached through a once-guard.
     public enum Tag {
         /// Bind
-        public static let bind = UInt8(ascii: "B")
+        @inlinable public static var bind: UInt8 { UInt8(ascii: "B") }
         /// Close
-        public static let close = UInt8(ascii: "C")
+        @inlinable public static var close: UInt8 { UInt8(ascii: "C") }
         /// Describe
-        public static let describe = UInt8(ascii: "D")
+        @inlinable public static var describe: UInt8 { UInt8(ascii: "D") }
         /// Execute
-        public static let execute = UInt8(ascii: "E")
+        @inlinable public static var execute: UInt8 { UInt8(ascii: "E") }
         /// FunctionCall
-        public static let functionCall = UInt8(ascii: "F")
+        @inlinable public static var functionCall: UInt8 { UInt8(ascii: "F") }
         /// Flush
-        public static let flush = UInt8(ascii: "H")
+        @inlinable public static var flush: UInt8 { UInt8(ascii: "H") }
         /// Parse
-        public static let parse = UInt8(ascii: "P")
+        @inlinable public static var parse: UInt8 { UInt8(ascii: "P") }
         /// Query
-        public static let query = UInt8(ascii: "Q")
+        @inlinable public static var query: UInt8 { UInt8(ascii: "Q") }
         /// Sync
-        public static let sync = UInt8(ascii: "S")
+        @inlinable public static var sync: UInt8 { UInt8(ascii: "S") }
         /// Terminate
-        public static let terminate = UInt8(ascii: "X")
+        @inlinable public static var terminate: UInt8 { UInt8(ascii: "X") }
         /// CopyDone
-        public static let copyDone = UInt8(ascii: "c")
+        @inlinable public static var copyDone: UInt8 { UInt8(ascii: "c") }
         /// CopyData
-        public static let copyData = UInt8(ascii: "d")
+        @inlinable public static var copyData: UInt8 { UInt8(ascii: "d") }
         /// CopyFail
-        public static let copyFail = UInt8(ascii: "f")
+        @inlinable public static var copyFail: UInt8 { UInt8(ascii: "f") }
         /// PasswordMessage, SASLInitialResponse, SASLResponse or GSSResponse
-        public static let password = UInt8(ascii: "p")
+        @inlinable public static var password: UInt8 { UInt8(ascii: "p") }
     }
 
     /// A StartupMessage of protocol 3.0.
