@@ -90,8 +90,9 @@ extension Lane {
         case .arriving(let arrival, _) where arrival.tenant == tenant:
             follow(session, nil)
             inspected(arrival.pipelined, from: .frontend, of: session)
-        case .relaying(let relay) where sessions[session].label.tenant == tenant.string,
-            .frontendEnded(let relay) where sessions[session].label.tenant == tenant.string:
+        case .relaying where sessions[session].label.tenant == tenant.string,
+            .frontendEnded where sessions[session].label.tenant == tenant.string:
+            let relay = sessions[session].relay
             follow(session, relay)
             inspectBackend(relay.backend, of: session)
         case .arriving, .relaying, .frontendEnded, .awaitingStartup, .flushing, .cancelling, .console, .lingering,
@@ -116,8 +117,8 @@ extension Lane {
         inspections.end(session)
         reactor.hand(sessions[session].frontend, to: Owner(.frontend, slot: session.slot).raw)
         switch sessions[session].stage {
-        case .relaying(let relay), .frontendEnded(let relay):
-            reactor.hand(relay.backend, to: Owner(.backend, slot: session.slot).raw)
+        case .relaying, .frontendEnded:
+            reactor.hand(sessions[session].relay.backend, to: Owner(.backend, slot: session.slot).raw)
         case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .abandoning, .closed: break
         }
     }

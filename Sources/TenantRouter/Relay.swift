@@ -24,6 +24,9 @@ struct Relay: BitwiseCopyable {
         self.instance = instance
     }
 
+    /// Of a session that has no backend yet.
+    static var none: Relay { Relay(backend: Token(raw: 0), instance: InstanceID(0)) }
+
     /// What to do with the bytes that were just received.
     enum Decision {
         /// Pass them on.

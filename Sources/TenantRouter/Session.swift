@@ -23,9 +23,13 @@ struct Session {
     let entrance: Entrance
     /// Known as soon as the reactor has taken the accepted descriptor.
     private(set) var frontend = Token(raw: 0)
+    private(set) var stage: Stage = .awaitingStartup(StartupReader())
+    /// Beside the stage, which could only be replaced whole: every message moves it. It means something from the stage
+    /// `relaying` on.
+    private(set) var relay = Relay.none
+    private(set) var meter = Meter()
     /// Who is at the other end, for log lines and listings. No decision depends on it.
     var label = SessionLabel()
-    private(set) var meter = Meter()
     /// The one deadline that runs for this session.
     var deadline: Token?
     /// Its instance's socket while a backend is being connected: where the backlog is full, that is tried again.
@@ -38,18 +42,17 @@ struct Session {
     private(set) var opening: Opening?
     /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
     var openDescriptors = 1
-    private(set) var stage: Stage = .awaitingStartup(StartupReader())
 
-    /// The stages before the relay live in boxes: the relay is entered once and then moved with every message.
+    /// The stages before the relay live in boxes; the relay itself stands beside them.
     enum Stage {
         indirect case awaitingStartup(StartupReader)
         /// The client has named its tenant and gets a backend.
         indirect case arriving(Arrival, Progress)
-        case relaying(Relay)
+        case relaying
         /// The client has sent its last byte; what the backend still answers goes to it.
-        case frontendEnded(Relay)
+        case frontendEnded
         /// The backend has gone; its last bytes are on their way to the client.
-        case flushing(Relay, then: Flushed)
+        case flushing(then: Flushed)
         indirect case cancelling(Cancellation)
         /// The client talks to the router itself.
         indirect case console(ConsoleSession)
@@ -166,17 +169,15 @@ extension Session {
     /// - Parameter now: nanoseconds of the reactor's clock, for what is counted.
     mutating func frontendReceived(_ bytes: RawSpan, now: Int64) -> FrontendReceivedAction {
         switch stage {
-        case .relaying(var relay):
-            if relay.isTerminate(bytes), mayKeepBackend(relay) {
+        case .relaying:
+            if relay.isTerminate(bytes), mayKeepBackend {
                 meter.frontendReceived(byteCount: bytes.byteCount, messages: 1, now: now)
-                return .keepBackend(released(relay))
+                return .keepBackend(released())
             }
-            let decision = relay.frontendReceived(bytes, &meter, now: now)
-            stage = .relaying(relay)
-            switch decision {
+            switch relay.frontendReceived(bytes, &meter, now: now) {
             case .forward: return .forward(relay.backend)
             case .forwardAndPause: return .forwardAndPause(relay.backend)
-            case .violation(let violation): return terminate(relay, violation)
+            case .violation(let violation): return .terminate(ended(), violation.error)
             }
         case .awaitingStartup(var reader):
             reader.append(bytes)
@@ -196,25 +197,20 @@ extension Session {
         }
     }
 
-    private func mayKeepBackend(_ relay: Relay) -> Bool { opening != nil && relay.leavesNothing }
+    private var mayKeepBackend: Bool { opening != nil && relay.leavesNothing }
 
     /// The backend is the session's no more; nothing is owed to the client.
-    private mutating func released(_ relay: Relay) -> Relay {
+    private mutating func released() -> Relay {
         stage = .closed
         openDescriptors -= 1
         return relay
     }
 
-    /// Nothing that the client sends can be understood any more; what is on its way to it is still delivered.
-    private mutating func terminate(_ relay: Relay, _ violation: FrameViolation) -> FrontendReceivedAction {
-        .terminate(ended(relay), violation.error)
-    }
-
-    /// The relay ends here, with a last message of the router's where one fits.
-    private mutating func ended(_ relay: Relay) -> Relay {
-        var relay = relay
+    /// The relay ends here, with a last message of the router's where one fits; what is on its way to the client is still
+    /// delivered.
+    private mutating func ended() -> Relay {
         if relay.isFrontendAtBoundary { relay.countSendToFrontend() }
-        stage = relay.frontendIsDrained ? .lingering : .flushing(relay, then: .linger)
+        stage = relay.frontendIsDrained ? .lingering : .flushing(then: .linger)
         return relay
     }
 
@@ -249,13 +245,13 @@ extension Session {
     /// The client has sent its last byte. Before the relay that means it has lost interest.
     mutating func frontendEnded() -> FrontendGoneAction {
         switch stage {
-        case .relaying(let relay):
-            if mayKeepBackend(relay) { return .keepBackend(released(relay)) }
-            stage = .frontendEnded(relay)
+        case .relaying:
+            if mayKeepBackend { return .keepBackend(released()) }
+            stage = .frontendEnded
             return relay.lastFrontendTag == Frontend.Tag.terminate
                 ? .finishTerminated(relay.backend) : .finishBackend(relay.backend)
-        case .flushing(let relay, then: _):
-            stage = .flushing(relay, then: .close)
+        case .flushing:
+            stage = .flushing(then: .close)
             return .none
         case .frontendEnded:
             return .none
@@ -267,7 +263,7 @@ extension Session {
     /// The client's connection is broken in both directions.
     mutating func frontendFailed() -> FrontendGoneAction {
         switch stage {
-        case .relaying(let relay), .frontendEnded(let relay):
+        case .relaying, .frontendEnded:
             stage = .abandoning(backend: relay.backend, relay.instance)
             return .abandon(relay.backend)
         case .arriving(_, .connecting(let attempt)):
@@ -307,18 +303,13 @@ extension Session {
 
     mutating func frontendSent() -> FrontendSentAction {
         switch stage {
-        case .relaying(var relay):
-            let resumes = relay.frontendSent()
-            stage = .relaying(relay)
-            return resumes ? .readBackend(relay.backend) : .none
-        case .frontendEnded(var relay):
-            let resumes = relay.frontendSent()
-            stage = .frontendEnded(relay)
-            if resumes { return .readBackend(relay.backend) }
+        case .relaying:
+            return relay.frontendSent() ? .readBackend(relay.backend) : .none
+        case .frontendEnded:
+            if relay.frontendSent() { return .readBackend(relay.backend) }
             return relay.lastFrontendTag == Frontend.Tag.terminate ? .keepFinishing : .none
-        case .flushing(var relay, then: let next):
+        case .flushing(then: let next):
             _ = relay.frontendSent()
-            stage = .flushing(relay, then: next)
             return relay.frontendIsDrained ? flushed(next) : .keepFlushing
         case .console(var console):
             console.sent()
@@ -457,16 +448,9 @@ extension Session {
     /// - Parameter now: nanoseconds of the reactor's clock, for what is counted.
     mutating func backendReceived(_ bytes: RawSpan, now: Int64) -> BackendReceivedAction {
         switch stage {
-        case .relaying(var relay):
+        case .relaying, .frontendEnded:
             let decision = relay.backendReceived(bytes, &meter, now: now)
-            let hasNews = relay.takeNews()
-            stage = .relaying(relay)
-            return follow(decision, of: relay, hasNews: hasNews)
-        case .frontendEnded(var relay):
-            let decision = relay.backendReceived(bytes, &meter, now: now)
-            let hasNews = relay.takeNews()
-            stage = .frontendEnded(relay)
-            return follow(decision, of: relay, hasNews: hasNews)
+            return follow(decision, hasNews: relay.takeNews())
         case .arriving(let arrival, .startingUp(let attempt, var startup)):
             startup.append(bytes)
             return digest(&startup, arrival, attempt)
@@ -475,9 +459,7 @@ extension Session {
         }
     }
 
-    private mutating func follow(
-        _ decision: Relay.Decision, of relay: Relay, hasNews: Bool
-    ) -> BackendReceivedAction {
+    private mutating func follow(_ decision: Relay.Decision, hasNews: Bool) -> BackendReceivedAction {
         switch decision {
         case .forward where hasNews: return .forwardNews(of: relay.instance, pausing: nil)
         case .forwardAndPause where hasNews: return .forwardNews(of: relay.instance, pausing: relay.backend)
@@ -523,7 +505,8 @@ extension Session {
 
     /// The relay begins, so many nanoseconds after the startup packet.
     mutating func opened(_ relay: Relay, _ opening: Opening? = nil, waited: Int64 = 0) {
-        stage = .relaying(relay)
+        self.relay = relay
+        stage = .relaying
         self.opening = opening
         meter.opened(waited: waited)
     }
@@ -555,13 +538,13 @@ extension Session {
         case .arriving(let arrival, .connecting(let attempt)), .arriving(let arrival, .startingUp(let attempt, _)):
             stage = .arriving(arrival, .pausing(attempt.lease))
             return .pause(attempt)
-        case .relaying(var relay):
+        case .relaying:
             let explains = relay.mayExplainEnd
             if explains { relay.countSendToFrontend() }
-            stage = relay.frontendIsDrained ? .lingering : .flushing(relay, then: .linger)
+            stage = relay.frontendIsDrained ? .lingering : .flushing(then: .linger)
             return relay.frontendIsDrained ? .linger(relay) : .flush(relay, explain: explains)
-        case .frontendEnded(let relay):
-            stage = relay.frontendIsDrained ? .closed : .flushing(relay, then: .close)
+        case .frontendEnded:
+            stage = relay.frontendIsDrained ? .closed : .flushing(then: .close)
             return relay.frontendIsDrained ? .close(relay) : .flush(relay, explain: false)
         case .cancelling:
             stage = .closed
@@ -576,10 +559,8 @@ extension Session {
 
     /// A send to the backend has left: answers whether the frontend is to be read again.
     mutating func backendSent() -> Bool {
-        guard case .relaying(var relay) = stage else { return false }
-        let resumes = relay.backendSent()
-        stage = .relaying(relay)
-        return resumes
+        guard case .relaying = stage else { return false }
+        return relay.backendSent()
     }
 }
 
@@ -635,8 +616,8 @@ extension Session {
     /// Somebody wants it to end.
     mutating func killed() -> KilledAction {
         switch stage {
-        case .relaying(let relay):
-            return .terminate(ended(relay))
+        case .relaying:
+            return .terminate(ended())
         case .awaitingStartup, .arriving, .frontendEnded, .flushing, .cancelling, .console, .lingering, .abandoning,
             .closed:
             return .leave(frontendFailed())
@@ -675,7 +656,7 @@ extension Session {
         case .abandoning(let backend, let instance):
             stage = .closed
             return .closeBackend(backend, instance)
-        case .frontendEnded(let relay):
+        case .frontendEnded:
             stage = .closed
             return .closeBackend(relay.backend, relay.instance)
         case .arriving(var arrival, .queued) where arrival.mayBeGreeted && !arrival.isGreeted:

@@ -600,7 +600,7 @@ extension SessionWorld {
         switch session.stage {
         // It is told once what it waits for; after that only the pool's deadline runs.
         case .arriving(_, .queued): return
-        case .frontendEnded(let relay): needsOne = relay.lastFrontendTag == Frontend.Tag.terminate
+        case .frontendEnded: needsOne = session.relay.lastFrontendTag == Frontend.Tag.terminate
         case .awaitingStartup, .flushing, .cancelling, .lingering, .abandoning: needsOne = true
         case .arriving(_, .connecting), .arriving(_, .startingUp), .arriving(_, .pausing): needsOne = true
         case .arriving(_, .awaitingRole), .relaying, .console, .closed: needsOne = false

@@ -107,8 +107,8 @@ extension Session {
     var stageName: String {
         switch stage {
         case .arriving(_, let progress): name(of: progress)
-        case .flushing(_, then: .linger): "flushing"
-        case .flushing(_, then: .close): "flushingLast"
+        case .flushing(then: .linger): "flushing"
+        case .flushing(then: .close): "flushingLast"
         case .awaitingStartup, .relaying, .frontendEnded, .cancelling, .console, .lingering, .abandoning, .closed:
             name(of: stage)
         }
