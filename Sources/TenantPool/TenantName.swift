@@ -23,6 +23,9 @@ public struct TenantName: Hashable, Sendable, CustomStringConvertible {
         try self.init(string)
     }
 
+    /// Whether this is how the name is written, byte by byte, as `==` compares.
+    public func isWritten(_ other: String) -> Bool { string.utf8.elementsEqual(other.utf8) }
+
     /// The name itself.
     public var description: String { string }
 
@@ -32,7 +35,7 @@ public struct TenantName: Hashable, Sendable, CustomStringConvertible {
 
 extension TenantName {
     /// Names that PostgreSQL tells apart by their bytes are two tenants, even where Unicode holds them equivalent.
-    public static func == (left: Self, right: Self) -> Bool { left.string.utf8.elementsEqual(right.string.utf8) }
+    public static func == (left: Self, right: Self) -> Bool { left.isWritten(right.string) }
 
     /// Over the bytes, as `==`.
     public func hash(into hasher: inout Hasher) {

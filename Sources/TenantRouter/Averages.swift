@@ -1,10 +1,12 @@
+import TenantPool
+
 /// What has passed within one period, again and again: what PgBouncer calls averages.
 struct Averages {
     /// What had passed when a period last ended.
     private var before = Capture()
     private var beganAt = Duration.zero
     /// What passed in the period that ended last.
-    private(set) var databases: [String: Traffic] = [:]
+    private(set) var databases: [TenantName: Traffic] = [:]
     private(set) var total = Traffic()
     /// How long that took; zero before the first has ended.
     private(set) var length = Duration.zero
@@ -12,7 +14,7 @@ struct Averages {
     /// What has passed since the router started.
     struct Capture {
         var total = Traffic()
-        var databases: [String: Traffic] = [:]
+        var databases: [TenantName: Traffic] = [:]
     }
 
     func isDue(now: Duration) -> Bool { now - beganAt >= Limits.averagePeriod }
@@ -21,7 +23,9 @@ struct Averages {
     mutating func periodEnded(_ capture: Capture, now: Duration) {
         total = capture.total - before.total
         databases = capture.databases.reduce(into: [:]) { passed, entry in
-            passed[entry.key] = entry.value - (before.databases[entry.key] ?? Traffic())
+            // A tenant that was dropped and made again is counted from zero.
+            let earlier = before.databases[entry.key].flatMap { entry.value.mayFollow($0) ? $0 : nil }
+            passed[entry.key] = entry.value - (earlier ?? Traffic())
         }
         (length, beganAt, before) = (now - beganAt, now, capture)
     }

@@ -45,8 +45,9 @@ final class Commons: Sendable {
         var consoles: [Session.Entrance: Int] = [:]
         /// Since the router started.
         var sessionsEver: UInt64 = 0
-        /// Those of them that talked to the console.
-        var consolesEver: UInt64 = 0
+        /// Those of them that wanted a tenant, or left without having said what they want: nobody is counted before it is
+        /// known, so that the sum only grows.
+        var clientsEver: UInt64 = 0
     }
 
     private struct State {
@@ -109,6 +110,7 @@ extension Commons {
         state.withLock { state in
             guard state.counts.admitted < state.maxClients else { return state.maxClients }
             state.counts.admitted += 1
+            state.counts.clientsEver += 1
             return nil
         }
     }
@@ -118,7 +120,6 @@ extension Commons {
         state.withLock { state in
             guard state.counts.consoles[entrance, default: 0] < Limits.consoles else { return false }
             state.counts.consoles[entrance, default: 0] += 1
-            state.counts.consolesEver += 1
             return true
         }
     }
@@ -129,6 +130,7 @@ extension Commons {
             state.sessionsOfLane[lane] -= 1
             state.counts.sessions -= 1
             if session.isAdmitted { state.counts.admitted -= 1 }
+            if !session.isAdmitted && !session.isConsole { state.counts.clientsEver += 1 }
             if session.isConsole { state.counts.consoles[session.entrance, default: 0] -= 1 }
             state.cancelKeys.revoke(session: session.number)
         }

@@ -55,6 +55,16 @@ enum ConsoleCommand: Equatable {
         }
     }
 
+    /// Whether it is answered when others have left, which nobody can make them do.
+    var mayWaitLong: Bool {
+        switch self {
+        case .pause, .kill, .waitClose: true
+        case .show, .drop, .hibernate, .wake, .inspect, .killClient, .resume, .disable, .enable, .reconnect, .reload,
+            .set, .shutdown, .formality:
+            false
+        }
+    }
+
     /// The columns of its result; nil where it returns no rows.
     var columns: [Column]? {
         switch self {

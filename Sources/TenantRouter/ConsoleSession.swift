@@ -98,6 +98,17 @@ struct ConsoleSession {
         }
     }
 
+    /// Whether the router's word may be a long time coming, and a client that does not wait for it is to be noticed: what it
+    /// says meanwhile is kept, within limits.
+    var mayWaitLong: Bool {
+        guard !isSending, frames.byteCount <= Self.messageLimit else { return false }
+        switch state {
+        case .awaitingQueryAnswer(let command, rest: _), .awaitingPortalAnswer(let command, portal: _, maxRows: _):
+            return command.mayWaitLong
+        case .awaitingPassword, .idle, .running, .skippingToSync, .ended: return false
+        }
+    }
+
     /// Whether the client has not given the password yet.
     var isAwaitingPassword: Bool {
         if case .awaitingPassword = state { true } else { false }

@@ -50,6 +50,8 @@ struct HTTPReader {
     private var bytes: [UInt8] = []
     /// How far no end of a head was found.
     private var searched = 0
+    /// A head whose body is not complete, and where that begins.
+    private var head: (Head, end: Int)?
 
     var isEmpty: Bool { bytes.isEmpty }
 
@@ -59,21 +61,35 @@ struct HTTPReader {
 
     /// The next request; its bytes are gone then.
     mutating func next() -> Outcome {
-        // An empty line may come before a request, RFC 9112, 2.2.
-        while bytes.starts(with: [13, 10]) { bytes.removeFirst(2) }
-        guard let end = endOfHead() else {
-            return bytes.count > Self.longestHead ? .violation(.headTooLong) : .needsMore
-        }
-        guard end <= Self.longestHead else { return .violation(.headTooLong) }
+        if head == nil { skipEmptyLines() }
         do throws(HTTPViolation) {
-            let head = try Head(bytes[..<(end - 4)])
-            guard bytes.count >= end + head.bodyLength else { return .needsMore }
+            guard let (head, end) = try takeHead() else { return .needsMore }
+            guard bytes.count >= end + head.bodyLength else {
+                self.head = (head, end)
+                return .needsMore
+            }
             bytes.removeFirst(end + head.bodyLength)
             searched = 0
             return .request(try head.request())
         } catch {
             return .violation(error)
         }
+    }
+
+    /// An empty line may come before a request, RFC 9112, 2.2.
+    private mutating func skipEmptyLines() {
+        var count = 0
+        while count + 1 < bytes.count, bytes[count] == 13, bytes[count + 1] == 10 { count += 2 }
+        bytes.removeFirst(count)
+    }
+
+    /// The head that is complete; the work of taking it apart is done once, however its body drips.
+    private mutating func takeHead() throws(HTTPViolation) -> (Head, end: Int)? {
+        if let known = head.take() { return known }
+        let end = endOfHead()
+        guard end ?? bytes.count <= Self.longestHead else { throw .headTooLong }
+        guard let end else { return nil }
+        return (try Head(bytes[..<(end - 4)]), end)
     }
 
     /// Where the body begins.

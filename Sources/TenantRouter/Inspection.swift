@@ -90,8 +90,8 @@ extension Lane {
         case .arriving(let arrival, _) where arrival.tenant == tenant:
             follow(session, nil)
             inspected(arrival.pipelined, from: .frontend, of: session)
-        case .relaying where sessions[session].label.tenant == tenant.string,
-            .frontendEnded where sessions[session].label.tenant == tenant.string:
+        case .relaying where tenant.isWritten(sessions[session].label.tenant),
+            .frontendEnded where tenant.isWritten(sessions[session].label.tenant):
             let relay = sessions[session].relay
             follow(session, relay)
             inspectBackend(relay.backend, of: session)
@@ -113,7 +113,7 @@ extension Lane {
     }
 
     private mutating func endInspection(_ session: Token, of tenant: TenantName) {
-        guard inspections.follows(session), sessions[session].label.tenant == tenant.string else { return }
+        guard inspections.follows(session), tenant.isWritten(sessions[session].label.tenant) else { return }
         inspections.end(session)
         reactor.hand(sessions[session].frontend, to: Owner(.frontend, slot: session.slot).raw)
         switch sessions[session].stage {

@@ -86,10 +86,11 @@ extension Lane {
         }
     }
 
-    /// A client is not read while nothing could be done with what it says.
+    /// A client is not read while nothing could be done with what it says, but that it has gone is noticed while it would
+    /// wait for long.
     private mutating func awaitConsole(_ session: Token) {
         guard case .console(let console) = sessions[session].stage else { return }
-        if console.isBusy {
+        if console.isBusy && !console.mayWaitLong {
             reactor.disarm(sessions[session].frontend)
         } else {
             reactor.receive(sessions[session].frontend)

@@ -159,6 +159,7 @@ extension Lane {
         case .close:
             isClosing = true
             forEachSession { lane, session in lane.routerStopped(session) }
+            if sessions.count == 0 { report(.emptied) }
         case .end: isDone = true
         }
     }
@@ -173,7 +174,7 @@ extension Lane {
 
     private mutating func killAll(of tenant: TenantName) {
         forEachSession { lane, session in
-            guard lane.sessions[session].isAdmitted, lane.sessions[session].label.tenant == tenant.string else {
+            guard lane.sessions[session].isAdmitted, tenant.isWritten(lane.sessions[session].label.tenant) else {
                 return
             }
             lane.killSession(session)

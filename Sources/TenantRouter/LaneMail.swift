@@ -48,7 +48,7 @@ enum LaneOrder: Sendable {
     case consoleAnswered(Token, Result<ConsoleSession.Answer, ErrorMessage>)
     /// Answered by `answered`, with the same number.
     case ask(UInt64, LaneQuestion)
-    case forgetTraffic(of: String)
+    case forgetTraffic(of: TenantName)
     case inspect(TenantName, isOn: Bool)
     case kill(Token)
     /// Every client of the tenant.

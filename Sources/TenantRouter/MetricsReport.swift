@@ -30,7 +30,7 @@ extension Router {
             consoles: commons.counts.consoles.values.reduce(0, +), keptBackends: view.keptBackends,
             traffic: view.traffic.total,
             tenants: MetricsReport.busiest(statistics.pool.instances).map {
-                ($0, view.traffic.databases[$0.dbName] ?? Traffic())
+                ($0, view.traffic.traffic(of: $0.dbName) ?? Traffic())
             })
     }
 }

@@ -41,8 +41,12 @@ extension Router {
 
     mutating func resumeAccepting() {
         acceptPause = nil
-        guard case .serving = lifetime else { return }
-        for listener in listeners { reactor.receive(listener) }
+        switch lifetime {
+        case .serving: for listener in listeners { reactor.receive(listener) }
+        // How far it is can still be asked.
+        case .stopping, .hurrying: break
+        case .closing: return
+        }
         if let controlListener { reactor.receive(controlListener) }
         for listener in http.listeners { reactor.receive(listener) }
     }

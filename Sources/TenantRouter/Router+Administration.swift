@@ -11,7 +11,9 @@ extension Router {
     mutating func createRole(_ user: String, for session: SessionID, of id: InstanceID) {
         guard let instance = instances[id] else { return roleSettled(session, .failure(.shuttingDown), of: id) }
         for index in instance.statements.indices {
-            guard case .role(user, sessions: let waiting) = instance.statements[index].purpose else { continue }
+            guard case .role(let other, sessions: let waiting) = instance.statements[index].purpose,
+                other.utf8.elementsEqual(user.utf8)
+            else { continue }
             instance.statements[index].purpose = .role(user, sessions: waiting + [session])
             return
         }

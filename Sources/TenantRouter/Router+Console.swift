@@ -118,7 +118,7 @@ extension Router {
         note(what, tenant, by: session)
         guard let tenant else { return body(&self) }
         listTenants(.names) { router, tenants in
-            guard tenants.contains(where: { $0.dbName == tenant.string }) else {
+            guard tenants.contains(where: { tenant.isWritten($0.dbName) }) else {
                 return router.answerConsole(session, .failure(.noSuchTenant(tenant)))
             }
             body(&router)

@@ -53,6 +53,7 @@ extension Router {
             startFailed(instance, error.clientMessage)
             retire(instance, cluster)
             poolActions += pool.exited(id, now: reactor.now)
+            if let tenant = instance.tenant { hibernated(tenant) }
         }
     }
 
@@ -230,11 +231,13 @@ extension Router {
     private func stopReason(_ instance: Instance) -> Instance.StopReason {
         switch (lifetime, instance.phase) {
         case (.stopping, _), (.hurrying, _), (.closing, _): return .shutdown
-        case (.serving, .booting), (.serving, .naming), (.serving, .claiming): return .bootTimeout
         case (.serving, _): break
         }
         if let tenant = instance.tenant, operations.isStopping(tenant) { return .asked }
-        return instance.stopReason ?? .evicted
+        return switch instance.phase {
+        case .booting, .naming, .claiming: .bootTimeout
+        case .preparing, .prepared, .warming, .spare, .serving, .stopping: instance.stopReason ?? .evicted
+        }
     }
 
     /// The router's own connection first: PostgreSQL would wait for it.

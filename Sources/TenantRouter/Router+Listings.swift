@@ -64,7 +64,7 @@ extension Router {
         let now = statistics
         return [
             .text(now.version), .text(now.postgresVersion), .int8(Int64(now.processID)), .int8(Int64(now.port)),
-            .text(now.address), .text(now.baseDirectory), .timestamptz(wallTime(of: .zero)),
+            .text(now.address), .text(now.baseDirectory), .timestamptz(startedAt),
             .int8(reactor.now.components.seconds), .text(now.state), .text(now.confinement),
             .int8(Int64(now.activeConnections)), .int8(Int64(now.waitingClients)), .int8(Int64(now.sessionsTotal)),
             .int8(Int64(now.instancesTotal)), .int8(Int64(now.pool.totalInstances)),

@@ -86,6 +86,8 @@ extension Router {
         poolActions += pool.leaseReturned(instance, now: reactor.now)
         noteLeases(of: instance)
         pauses.leaseReturned()
+        // A kept backend may have taken over the lease that a statement waited for.
+        connectQueries()
     }
 }
 
@@ -129,8 +131,9 @@ extension Router {
         switch result {
         case .success(true):
             log.info("database dropped", metadata: ["tenant": "\(tenant)"])
-            forgetTraffic(of: tenant.string)
+            forgetTraffic(of: tenant)
             commons.enable(tenant)
+            forgetPause(of: tenant)
             sweep()
         case .success(false): break
         case .failure(let error):

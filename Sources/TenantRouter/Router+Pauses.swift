@@ -126,6 +126,11 @@ extension Router {
         pauses.isDue = true
     }
 
+    /// The tenant is gone, and its name is as good as new.
+    mutating func forgetPause(of tenant: TenantName) {
+        if pauses.tenants.contains(tenant) { _ = resume(tenant) }
+    }
+
     /// Who waited goes on. False where nothing was paused.
     mutating func resume(_ tenant: TenantName?) -> Bool {
         let isPaused = tenant.map { pauses.tenants.contains($0) } ?? (pauses.coversAll || !pauses.tenants.isEmpty)
@@ -142,12 +147,14 @@ extension Router {
         return true
     }
 
-    /// As a pause, with sessions and instance ended at once.
+    /// As a pause, with sessions ended at once. What has still to boot before it can be stopped is waited for as there.
     mutating func kill(_ tenant: TenantName, _ answer: @escaping Answer<Void>) {
         guard case .serving = lifetime else { return answer(&self, .failure(.shuttingDown)) }
         pauses.tenants.insert(tenant)
         orderAll(.killAll(of: tenant))
-        hibernate(tenant) { router, result in answer(&router, result.map { _ in }) }
+        pauses.pausing.append(.init(tenant: tenant, answer: answer))
+        pauses.isDue = true
+        hibernate(tenant) { _, _ in }
     }
 
     /// Backends that exist now are to be replaced, which happens when their sessions end.
@@ -235,7 +242,7 @@ extension Router {
     /// - Parameter left: sessions whose backends a reconnect meant.
     private mutating func answerClosing(_ left: [SessionEntry]) {
         func isAwaited(_ pending: Pauses.Pending) -> Bool {
-            pending.tenant.map { tenant in left.contains { $0.tenant == tenant.string } } ?? !left.isEmpty
+            pending.tenant.map { tenant in left.contains { tenant.isWritten($0.tenant) } } ?? !left.isEmpty
         }
         let done = pauses.closing.filter { !isAwaited($0) }
         pauses.closing.removeAll { !isAwaited($0) }

@@ -1,5 +1,6 @@
 import Glibc
 import Reactor
+import TenantPool
 import WireProtocol
 
 // What SHOW STATS and its siblings show: what passed, and what the router needs for it.
@@ -66,25 +67,25 @@ extension UInt64 {
 
 extension Router {
     /// Tenants that have been used since the router started, and those that are not cold.
-    private func countedDatabases(_ view: LaneView) -> [(name: String, traffic: Traffic)] {
+    private func countedDatabases(_ view: LaneView) -> [(name: TenantName, traffic: Traffic)] {
         var databases = view.traffic.databases
-        for snapshot in pool.snapshot { databases[snapshot.tenant.string, default: Traffic()] += Traffic() }
-        return databases.sorted { $0.key < $1.key }.map { (name: $0.key, traffic: $0.value) }
+        for snapshot in pool.snapshot { databases[snapshot.tenant, default: Traffic()] += Traffic() }
+        return databases.sorted { $0.key.string < $1.key.string }.map { (name: $0.key, traffic: $0.value) }
     }
 
     func statsRows(_ view: LaneView) -> [[ResultValue]] {
         countedDatabases(view).map { name, traffic in
             let totals = Figures(totals: traffic)
-            return [.text(name)] + totals.values + averages(of: name).values + [.int8(totals.queries)]
+            return [.text(name.string)] + totals.values + averages(of: name).values + [.int8(totals.queries)]
         }
     }
 
     func statsTotalsRows(_ view: LaneView) -> [[ResultValue]] {
-        countedDatabases(view).map { [.text($0.name)] + Figures(totals: $0.traffic).values }
+        countedDatabases(view).map { [.text($0.name.string)] + Figures(totals: $0.traffic).values }
     }
 
     func statsAveragesRows(_ view: LaneView) -> [[ResultValue]] {
-        countedDatabases(view).map { [.text($0.name)] + averages(of: $0.name).values }
+        countedDatabases(view).map { [.text($0.name.string)] + averages(of: $0.name).values }
     }
 
     /// Of all tenants, those that are not counted one by one and those that were dropped among them.
@@ -95,7 +96,7 @@ extension Router {
             + zip(Figures.names, averages.all).map { [.text("avg_\($0)"), .int8($1)] }
     }
 
-    private func averages(of database: String) -> Figures {
+    private func averages(of database: TenantName) -> Figures {
         Figures(averages: averages.databases[database] ?? Traffic(), over: averages.length)
     }
 

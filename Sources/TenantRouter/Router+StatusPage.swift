@@ -36,11 +36,21 @@ extension Router {
         case .tenant(let tenant): answerTenant(tenant, of: connection)
         case .log(let tenant): answerLog(of: tenant, connection)
         case .wake(let tenant):
-            note("wake", tenant, by: connection)
-            wake(tenant) { router, result in router.respond(connection, .done(result.map { true })) }
+            wake(tenant, for: connection)
         case .hibernate(let tenant):
             note("hibernate", tenant, by: connection)
             hibernate(tenant) { router, result in router.respond(connection, .done(result)) }
+        }
+    }
+
+    /// Wakes what there is: nothing is made by a request.
+    private mutating func wake(_ tenant: TenantName, for connection: Token) {
+        note("wake", tenant, by: connection)
+        listTenants(.names) { router, tenants in
+            guard tenants.contains(where: { tenant.isWritten($0.dbName) }) else {
+                return router.respond(connection, .failure(.notFound, "there is no such tenant"))
+            }
+            router.wake(tenant) { router, result in router.respond(connection, .done(result.map { true })) }
         }
     }
 
@@ -100,9 +110,9 @@ extension Router {
     private mutating func answerTenants(_ detail: TenantListing.Detail, of connection: Token) {
         listTenants(detail) { router, tenants in
             router.ask(.traffic) { router, view in
-                let traffic = view.traffic.databases
+                let traffic = view.traffic
                 router.answer(connection) {
-                    HTTPResponse(.array(tenants.map { $0.json(traffic[$0.dbName], withMemory: true) }))
+                    HTTPResponse(.array(tenants.map { $0.json(traffic.traffic(of: $0.dbName), withMemory: true) }))
                 }
             }
         }
@@ -111,13 +121,13 @@ extension Router {
     /// One that is cold is looked up on the disk, like all.
     private mutating func answerTenant(_ tenant: TenantName, of connection: Token) {
         listTenants(.names) { router, tenants in
-            guard let status = tenants.first(where: { $0.dbName == tenant.string }) else {
+            guard let status = tenants.first(where: { tenant.isWritten($0.dbName) }) else {
                 return router.respond(connection, .failure(.notFound, "there is no such tenant"))
             }
             router.ask(.sessions(.full)) { router, view in
-                let sessions = view.sessions.filter { $0.tenant == tenant.string }
+                let sessions = view.sessions.filter { tenant.isWritten($0.tenant) }
                 router.ask(.traffic) { router, view in
-                    router.answer(connection, status, tenant, sessions, view.traffic.databases[tenant.string])
+                    router.answer(connection, status, tenant, sessions, view.traffic.databases[tenant])
                 }
             }
         }

@@ -21,6 +21,8 @@ struct Router: ~Copyable {
     let mailbox: Mailbox<Message>
     var log: Logger
     let port: UInt16
+    /// When it started, in microseconds since 1970: read once, or every step of the clock would look like a start.
+    let startedAt = WallClock.now
     /// Where it listens, for people.
     let address: String
     /// Where the Unix socket is, to be removed at the end.

@@ -59,10 +59,10 @@ extension Router {
                 totalInstances: pool.instanceCount, maxInstances: limits.maxInstances,
                 maxConnections: limits.maxConnections, spares: spareCount, instances: instances),
             version: RouterVersion.current, postgresVersion: store.installation.version, processID: getpid(),
-            address: address, baseDirectory: store.baseDirectory, started: Double(wallTime(of: .zero)) / 1_000_000,
+            address: address, baseDirectory: store.baseDirectory, started: Double(startedAt) / 1_000_000,
             state: lifetime.word, confinement: "\(store.confinement)",
             waitingClients: pool.waiterCount + pauses.heldCount,
-            maxClients: maxClients, sessionsTotal: Int(counts.sessionsEver - counts.consolesEver),
+            maxClients: maxClients, sessionsTotal: Int(counts.clientsEver),
             instancesTotal: Int(instancesEver))
     }
 

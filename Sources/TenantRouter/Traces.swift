@@ -42,7 +42,10 @@ struct Traces: BitwiseCopyable {
         switch header.tag {
         case Backend.Tag.readyForQuery:
             owed &-= 1
-            if found.contains(.shared) { found.insert(.news) }
+            guard found.contains(.shared) else { return }
+            found.insert(.news)
+            // Outside of a transaction it has been committed or rolled back, and is no news again.
+            if header.tellsIdle(in: bytes) { found.remove(.shared) }
         case Backend.Tag.commandComplete:
             switch CommandEffect(of: header, in: bytes) {
             case .passing: break
@@ -55,10 +58,18 @@ struct Traces: BitwiseCopyable {
     }
 
     /// Whether something has come into effect that others feel. It may have been inside a transaction, so that every
-    /// later ReadyForQuery of this session is news too.
+    /// ReadyForQuery up to its end is news too.
     mutating func takeNews() -> Bool {
         guard found.contains(.news) else { return false }
         found.remove(.news)
         return true
+    }
+}
+
+extension FrameHeader {
+    /// Whether it is a ReadyForQuery whose status is there and says that no transaction is open.
+    fileprivate func tellsIdle(in bytes: RawSpan) -> Bool {
+        guard bodyLength == 1, bodyStart >= 0, bodyStart < bytes.byteCount else { return false }
+        return unsafe bytes.unsafeLoad(fromByteOffset: bodyStart, as: UInt8.self) == UInt8(ascii: "I")
     }
 }

@@ -1,4 +1,5 @@
 import Reactor
+import TenantPool
 
 /// What has passed between clients and instances since somebody began to count: sums that only grow. Times are in
 /// nanoseconds of the reactor's clock, which is read once per tick.
@@ -34,6 +35,12 @@ struct Traffic: BitwiseCopyable, Sendable, Equatable {
             queryTime: later.queryTime &- earlier.queryTime,
             transactionTime: later.transactionTime &- earlier.transactionTime,
             waitTime: later.waitTime &- earlier.waitTime)
+    }
+
+    /// Whether sums that only grow may have grown from these: they have not where somebody began to count anew.
+    func mayFollow(_ earlier: Traffic) -> Bool {
+        sessions >= earlier.sessions && bytesFromFrontends >= earlier.bytesFromFrontends
+            && bytesFromBackends >= earlier.bytesFromBackends && queries >= earlier.queries
     }
 
     static func += (left: inout Traffic, right: Traffic) {
@@ -121,14 +128,18 @@ struct TrafficLedger: Sendable {
     private(set) var total = Traffic()
     /// By tenant, of the first `Limits.countedTenants` of those that exist. The others, and those that were dropped, are
     /// in the total only.
-    private(set) var databases: [String: Traffic] = [:]
+    private(set) var databases: [TenantName: Traffic] = [:]
 
     mutating func add(_ traffic: Traffic, of database: String) {
         guard traffic != Traffic() else { return }
         total += traffic
-        guard databases.count < Limits.countedTenants || databases[database] != nil else { return }
-        databases[database, default: Traffic()] += traffic
+        guard let tenant = try? TenantName(database) else { return }
+        guard databases.count < Limits.countedTenants || databases[tenant] != nil else { return }
+        databases[tenant, default: Traffic()] += traffic
     }
+
+    /// What is counted of one tenant.
+    func traffic(of database: String) -> Traffic? { (try? TenantName(database)).flatMap { databases[$0] } }
 
     /// What another lane has counted comes to it.
     mutating func add(_ other: TrafficLedger) {
@@ -140,14 +151,14 @@ struct TrafficLedger: Sendable {
     }
 
     /// The tenant has been dropped.
-    mutating func forget(_ database: String) { databases[database] = nil }
+    mutating func forget(_ tenant: TenantName) { databases[tenant] = nil }
 }
 
 // MARK: - Asking
 
 extension Router {
     /// The tenant is gone. What is left of its sessions does not bring it back.
-    mutating func forgetTraffic(of database: String) { orderAll(.forgetTraffic(of: database)) }
+    mutating func forgetTraffic(of tenant: TenantName) { orderAll(.forgetTraffic(of: tenant)) }
 }
 
 extension Lane {
@@ -163,10 +174,10 @@ extension Lane {
         ledger.add(sessions[session].takeTraffic(), of: sessions[session].label.tenant)
     }
 
-    mutating func forgetTraffic(of database: String) {
+    mutating func forgetTraffic(of tenant: TenantName) {
         forEachSession { lane, session in
-            if lane.sessions[session].label.tenant == database { lane.settleTraffic(of: session) }
+            if tenant.isWritten(lane.sessions[session].label.tenant) { lane.settleTraffic(of: session) }
         }
-        ledger.forget(database)
+        ledger.forget(tenant)
     }
 }

@@ -57,7 +57,7 @@ private struct CommandTag {
     /// Words with a count or a second word behind them, or whole ones with their terminator.
     var isPassing: Bool {
         begins("SELECT ") || begins("INSERT ") || begins("UPDATE ") || begins("DELETE ") || begins("MERGE ")
-            || begins("BEGIN\0") || begins("START TRANSACTION\0") || begins("COMMIT") || begins("ROLLBACK")
+            || begins("BEGIN\0") || begins("START TRANSACTION\0") || begins("COMMIT\0") || begins("ROLLBACK")
             || begins("SAVEPOINT\0") || begins("RELEASE\0") || begins("SET\0") || begins("SET CONSTRAINTS\0")
             || begins("RESET\0") || begins("SHOW\0") || begins("FETCH ") || begins("MOVE ") || begins("COPY ")
             || begins("PREPARE") || begins("DEALLOCATE") || begins("DECLARE CURSOR\0") || begins("CLOSE CURSOR")
@@ -85,7 +85,8 @@ private struct CommandTag {
     var isShared: Bool {
         begins("ALTER ROLE") || begins("DROP ROLE") || begins("ALTER DATABASE") || begins("DROP DATABASE")
             || begins("ALTER SYSTEM") || begins("GRANT") || begins("REVOKE") || begins("REASSIGN OWNED")
-            || begins("DROP OWNED") || begins("SECURITY LABEL") || begins("CREATE EVENT TRIGGER")
+            || begins("COMMIT PREPARED") || begins("DROP OWNED") || begins("SECURITY LABEL")
+            || begins("CREATE EVENT TRIGGER")
             || begins("ALTER EVENT TRIGGER") || begins("DO\0") || begins("CALL\0")
     }
 

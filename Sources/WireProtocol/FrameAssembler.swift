@@ -34,6 +34,9 @@ public struct FrameAssembler: Sendable {
         self.limit = limit
     }
 
+    /// Bytes that are held and in no frame that was taken.
+    public var byteCount: Int { held.count - start }
+
     /// Takes a chunk of the stream.
     public mutating func append(_ bytes: RawSpan) {
         dropTaken()

@@ -50,7 +50,19 @@ import WireProtocol
         #expect(commons.admitConsole(by: .control), "whoever looks takes no place from whoever steers")
         commons.left(Situation.console.session, lane: 1)
         #expect(commons.admitConsole(by: .clients))
-        #expect(commons.counts.consolesEver == UInt64(Limits.consoles) + 2)
+        #expect(commons.counts.clientsEver == 0, "none of them wanted a tenant")
+    }
+
+    @Test func clientsAreCountedOnceTheyAreKnown() {
+        let commons = Commons(lanes: 1, maxClients: 8)
+        _ = commons.enter()
+        #expect(commons.counts.clientsEver == 0, "it may turn out to be the console's")
+        _ = commons.admit()
+        commons.left(Situation.relaying.session, lane: 0)
+        #expect(commons.counts.clientsEver == 1, "not twice")
+        _ = commons.enter()
+        commons.left(Situation.awaitingStartup.session, lane: 0)
+        #expect(commons.counts.clientsEver == 2)
     }
 
     @Test func aSessionsKeyGoesWithIt() {

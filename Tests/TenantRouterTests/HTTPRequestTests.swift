@@ -36,6 +36,14 @@ import Testing
         #expect(paths == [["x"], ["y"]] && reader.isEmpty)
     }
 
+    /// Each of them once moved all that was behind it.
+    @Test func emptyLinesCostNothing() {
+        var reader = HTTPReader()
+        let lines = Array(repeating: [UInt8]("\r\n".utf8), count: 500_000).flatMap(\.self)
+        unsafe reader.append(lines.span.bytes)
+        #expect(reader.next() == .needsMore && reader.isEmpty)
+    }
+
     @Test(arguments: [
         ("GET / HTTP/1.1\r\n\r\n", "the field host is missing"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "the field host comes twice"),

@@ -79,11 +79,15 @@ private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf
     @Test func news() {
         var relay = traces(Says.query, frame("C", Array("ALTER ROLE\0".utf8)))
         var news = [relay.takeNews()]
-        _ = relay.backendReceived(Says.ready)
+        _ = relay.backendReceived(frame("Z", Array("T".utf8)))
         for _ in 0..<2 { news.append(relay.takeNews()) }
         _ = relay.backendReceived(command("COMMIT"))
         news.append(relay.takeNews())
         #expect(news == [false, true, false, true])
+        // A session that once used CALL dismissed its tenant's kept backends with every later query.
+        _ = relay.backendReceived(command("SELECT 1"))
+        let isStillNews = relay.takeNews()
+        #expect(!isStillNews)
         var harmless = traces(Says.query, command("SELECT 1"))
         let isNews = harmless.takeNews()
         #expect(!isNews)

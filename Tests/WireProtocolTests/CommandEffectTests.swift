@@ -24,7 +24,7 @@ private func effect(in bytes: [UInt8]) -> CommandEffect? {
 @Suite struct CommandEffectTests {
     @Test(arguments: [
         "SELECT 1", "SELECT 1000000", "INSERT 0 1", "UPDATE 0", "DELETE 17", "MERGE 2", "BEGIN", "START TRANSACTION",
-        "COMMIT", "COMMIT PREPARED", "ROLLBACK", "ROLLBACK PREPARED", "SAVEPOINT", "RELEASE", "SET", "SET CONSTRAINTS",
+        "COMMIT", "ROLLBACK", "ROLLBACK PREPARED", "SAVEPOINT", "RELEASE", "SET", "SET CONSTRAINTS",
         "RESET", "SHOW", "FETCH 5", "MOVE 0", "COPY 3", "PREPARE", "PREPARE TRANSACTION", "DEALLOCATE",
         "DEALLOCATE ALL", "DECLARE CURSOR", "CLOSE CURSOR", "CLOSE CURSOR ALL", "LISTEN", "UNLISTEN", "NOTIFY",
         "DISCARD ALL", "DISCARD TEMP", "EXPLAIN", "LOCK TABLE", "TRUNCATE TABLE", "ANALYZE", "VACUUM", "CHECKPOINT",
@@ -42,6 +42,7 @@ private func effect(in bytes: [UInt8]) -> CommandEffect? {
     @Test(arguments: [
         "ALTER ROLE", "DROP ROLE", "ALTER DATABASE", "ALTER DATABASE SET", "ALTER SYSTEM", "GRANT", "GRANT ROLE",
         "REVOKE", "REVOKE ROLE", "DO", "CALL", "SECURITY LABEL", "DROP OWNED", "CREATE EVENT TRIGGER",
+        "COMMIT PREPARED",
     ]) func whatOthersFeel(tag: String) { #expect(effect(of: tag) == .shared) }
 
     /// Nothing behind it: the word that would be loaded ends outside the chunk.

@@ -289,6 +289,36 @@ def test_kill_ends_and_pauses(router, console, later):
     assert newcomer.result(timeout=10) == 1
 
 
+def test_kill_is_of_the_name_as_it_is_written(router, console):
+    """Unicode holds the two names equivalent, so that one tenant's sessions ended with the other's."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    with router.connect(decomposed) as bystander:
+        router.value(composed, "SELECT 1")
+        console.execute(f'KILL "{composed}"')
+        assert bystander.execute("SELECT 1").fetchone() == (1,)
+    console.execute(f'RESUME "{composed}"')
+
+
+def test_whoever_leaves_while_it_waits_gives_its_place_back(router, console):
+    """A cron job with a timeout said PAUSE until nobody could say RESUME any more."""
+    with router.connect("crowded"):
+        for _ in range(20):
+            impatient = control(router)
+            impatient.pgconn.send_query(b"PAUSE crowded")
+            assert processes.eventually(lambda: database(console, "crowded")["paused"] == 1, within=5)
+            impatient.close()
+        assert processes.eventually(lambda: len(rows(console, "SHOW CLIENTS")) <= 3, within=5)
+        with control(router) as operator:
+            operator.execute("RESUME crowded")
+
+
+def test_a_dropped_tenants_pause_goes_with_it(router, console):
+    router.value("short", "SELECT 1")
+    console.execute("PAUSE short")
+    console.execute("DROP short")
+    assert router.value("short", "SELECT 1") == 1
+
+
 def test_disable_refuses_new_clients_only(router, console):
     with router.connect("disabled") as held:
         console.execute("DISABLE disabled")

@@ -186,6 +186,12 @@ def test_wake_and_hibernate(router, name):
     assert (kind, woken) == ("wake", name) and took > 1
 
 
+def test_wake_makes_nothing(router):
+    """A slip of the keyboard became a database."""
+    status, _, _ = ask(router, tenant_path("alcie", "/wake"), "POST", **bearer(router))
+    assert status == 404 and "alcie" not in {known["dbName"] for known in told(router, "/api/tenants")}
+
+
 def test_the_log_of_an_instance(router, name):
     with router.connect(name) as connection, pytest.raises(psycopg.Error):
         connection.execute("SELECT no_such_function()")
