@@ -26,7 +26,7 @@ extension Router {
         switch route {
         case .page: respond(connection, StatusPage.response())
         case .metrics: answerMetrics(of: connection)
-        // That there is an answer is the answer: it comes from the thread that does all the work.
+        // That there is an answer is the answer: it comes from the thread that tenants and instances belong to.
         case .health: respond(connection, HTTPResponse(.text, Array("alive\n".utf8)))
         case .readiness: respond(connection, readiness)
         case .statistics: answer(connection) { [statistics] in HTTPResponse(statistics.json) }
