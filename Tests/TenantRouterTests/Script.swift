@@ -16,12 +16,12 @@ enum Script {
             if chance.happens(5) { bytes = chance.mutation(of: bytes) }
         }
         // More than is kept for a client that waits; rarely, for it is the slowest of all.
-        var talk = chance.happens(3) ? frame("Q", [UInt8](repeating: 1, count: 70_000)) : []
+        var talk = chance.happens(5) ? frame("Q", [UInt8](repeating: 1, count: 70_000)) : []
         for _ in 0..<Int.random(in: 0...12, using: &chance) {
             let body = blob(&chance, 0...200)
             talk += frame(["Q", "P", "B", "E", "S", "d", "c"].randomElement(using: &chance) ?? "Q", body)
         }
-        if chance.happens(20) { talk = [] }
+        if talk.count < 70_000, chance.happens(20) { talk = [] }
         if chance.happens(40) { talk += Says.terminate }
         return bytes + (chance.happens(15) ? chance.mutation(of: talk) : talk)
     }
@@ -40,7 +40,7 @@ enum Script {
         }
         bytes += Says.parameter + Says.key(CancelKey(processID: 7, secret: blob(&chance, 4...256))) + Says.ready
         if chance.happens(20) { return bytes }
-        if chance.happens(5) { bytes += frame("C", Array("GRANT\0".utf8)) + Says.ready }
+        if chance.happens(20) { bytes += frame("C", Array("GRANT\0".utf8)) + Says.ready }
         for _ in 0..<Int.random(in: 0...12, using: &chance) {
             if chance.happens(5) { bytes += Says.broken }
             bytes += frame(["T", "D", "C", "Z", "N", "v"].randomElement(using: &chance) ?? "D", blob(&chance, 0...300))
@@ -49,6 +49,12 @@ enum Script {
         if chance.happens(10) { bytes.removeLast(Int.random(in: 0...7, using: &chance)) }
         return chance.happens(15) ? chance.mutation(of: bytes) : bytes
     }
+
+    static let tidyClient =
+        Frontend.startupMessage(user: "ann", database: "shop") + Says.query + Says.terminate
+    static let tidyBackend =
+        Says.authenticationOk + Says.key(CancelKey(processID: 7, secret: [1, 2, 3, 4])) + Says.ready + Says.done
+        + Says.ready
 
     /// What a backend says to a cancel request.
     static func silence(_ chance: inout Chance) -> [UInt8] { chance.happens(10) ? blob(&chance, 0...20) : [] }

@@ -10,6 +10,8 @@ import WireProtocol
 /// keeps its own books and compares.
 struct SessionWorld {
     private var chance: Chance
+    /// Whether client and backend say what they must and nothing else, so that another client may have the backend.
+    private let isTidy: Bool
     private var session = Session.fresh
     private var now = Duration.zero
     private var deadline: Duration?
@@ -43,7 +45,8 @@ struct SessionWorld {
 
     init(seed: UInt64) {
         chance = Chance(seed: seed)
-        frontend.inbound = Script.client(&chance)
+        isTidy = chance.happens(15)
+        frontend.inbound = isTidy ? Script.tidyClient : Script.client(&chance)
         frontend.inboundEnds = chance.happens(50)
         frontend.receive()
         arm(after: RouterConfiguration().startupTimeout)
@@ -240,7 +243,7 @@ extension SessionWorld {
             returnLease(lease.instance)
             return reject(.outOfDescriptors("none"))
         }
-        let backend = connectBackend(Script.backend(&chance))
+        let backend = connectBackend(isTidy ? Script.tidyBackend : Script.backend(&chance))
         session.connecting(Attempt(lease: lease, backend: backend))
         arm(at: lease.giveUpAt)
     }
