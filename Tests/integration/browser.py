@@ -61,6 +61,8 @@ class Browser:
 
     def open(self, address):
         self._ask("Page.navigate", url=address)
+        # Until then there is the page before it, or a part of this one.
+        self.until(f"location.href === {address!r} && document.readyState === 'complete'")
 
     def press(self, key, text=None):
         codes = {"Enter": 13, "Escape": 27, "ArrowDown": 40, "ArrowUp": 38}
