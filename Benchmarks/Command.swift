@@ -106,7 +106,7 @@ struct Command: ParsableCommand {
         DescriptorLimit.raise()
         let progress = Progress()
         let tools = try Tools(postgresBinDirectory: postgresBinDirectory, for: peers.elements)
-        let needsRouterd = peers.elements.contains { $0 == .routerd || $0 == .workers }
+        let needsRouterd = peers.elements.contains { $0.routerOptions != nil }
         let routerd = needsRouterd ? try routerdExecutable(progress) : nil
         let parent = URL(filePath: parentDirectory).absoluteURL.resolvingSymlinksInPath().path
         let directory = try WorkDirectory(in: parent, owner: tools.account)

@@ -27,17 +27,14 @@ final class Lineup {
     /// Starts the peers, and fills their tables where `scale` is given.
     func start(_ kinds: [Peer.Kind], program: RouterProgram?, scale: Int?, progress: Progress) throws(Failure) {
         var tenant: Settings?
-        if let program, kinds.contains(.routerd) {
-            progress.note("Starting routerd and creating its tenant")
-            let peer = try startRouterd(program, .routerd, base: "data")
-            tenant = try Settings(tools: tools, directory: directory, port: peer.port)
+        for kind in kinds {
+            guard let program, let options = kind.routerOptions else { continue }
+            progress.note("Starting \(kind.title) and creating its tenant")
+            let peer = try startRouterd(program, kind, options)
             peers.append(peer)
+            if kind == .routerd { tenant = try Settings(tools: tools, directory: directory, port: peer.port) }
         }
-        if let program, kinds.contains(.workers) {
-            progress.note("Starting routerd with workers and creating its tenant")
-            peers.append(try startRouterd(program, .workers, base: "data-workers", workers: 2))
-        }
-        if kinds.contains(where: { $0 != .routerd && $0 != .workers }) {
+        if kinds.contains(where: { $0.routerOptions == nil }) {
             progress.note("Creating the cluster of the other peers")
             let cluster = try startCluster(settings: tenant)
             if let tenant {
@@ -79,11 +76,14 @@ final class Lineup {
     // MARK: Starting one
 
     private func startRouterd(
-        _ program: RouterProgram, _ kind: Peer.Kind, base: String, workers: Int? = nil
+        _ program: RouterProgram, _ kind: Peer.Kind, _ options: RouterServer.Options
     ) throws(Failure) -> Peer {
+        var options = options
+        options.maxConnections = maxConnections
+        options.spares = 0
         let server = try RouterServer(
-            program, tools: tools, directory: directory, base: "\(directory.path)/\(base)",
-            options: .init(maxConnections: maxConnections, spares: 0, workers: workers))
+            program, tools: tools, directory: directory, base: "\(directory.path)/data-\(kind.rawValue)",
+            options: options)
         processes.append((server.process, RouterServer.ladder))
         servers.append(server)
         try waitUntilServing(server.process, port: server.port)

@@ -19,6 +19,10 @@ struct Peer {
         case routerd
         /// The same with two workers.
         case workers
+        /// The same on io_uring, where `--io auto` takes epoll.
+        case ioUring = "io_uring"
+        /// The same in front of an instance that is not confined, like the PostgreSQL of the other peers.
+        case unconfined
 
         /// All that is measured unless somebody asks for something else.
         static let usual: [Kind] = [.direct, .forwarder, .pgbouncer, .routerd]
@@ -31,8 +35,24 @@ struct Peer {
             case .pgbouncer: "PgBouncer"
             case .routerd: "routerd"
             case .workers: "routerd, 2 workers"
+            case .ioUring: "routerd, io_uring"
+            case .unconfined: "routerd, unconfined"
             }
         }
+
+        /// How a routerd is started to be this peer; nil for the others.
+        var routerOptions: RouterServer.Options? {
+            switch self {
+            case .direct, .forwarder, .pgbouncer: nil
+            case .routerd: .init()
+            case .workers: .init(workers: 2)
+            case .ioUring: .init(engine: "io_uring")
+            case .unconfined: .init(isConfined: false)
+            }
+        }
+
+        /// Whether it is compared with a routerd of default options.
+        var isVariant: Bool { routerOptions != nil && self != .routerd }
 
         static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
     }

@@ -35,6 +35,9 @@ final class RouterServer {
         /// Where it serves metrics; nil where it serves none.
         var httpPort: Int?
         var workers: Int?
+        /// What moves the bytes, as on the command line.
+        var engine: String?
+        var isConfined = true
     }
 
     /// Starts it and waits for its ready line.
@@ -49,6 +52,8 @@ final class RouterServer {
         if let limit = options.maxConnections { arguments += ["--max-connections", "\(limit)"] }
         if let limit = options.maxInstances { arguments += ["--max-instances", "\(limit)"] }
         if let workers = options.workers { arguments += ["--workers", "\(workers)"] }
+        if let engine = options.engine { arguments += ["--io", engine] }
+        if !options.isConfined { arguments += ["--confine", "off"] }
         if let spares = options.spares, program.hasSpares { arguments += ["--spares", "\(spares)"] }
         if let port = options.httpPort { arguments += ["--http", "127.0.0.1:\(port)"] }
         if case .named(let user) = tools.account { arguments += ["--run-as", user] }

@@ -50,7 +50,7 @@ struct RoutingReport: SubjectReport {
         let throughputToPgBouncer: Statistics?
         let cpuToPgBouncer: Statistics?
         let cpuToForwarder: Statistics?
-        /// Of a routerd with workers: transactions per second, as a part of what one without does.
+        /// Of a routerd with other options: transactions per second, as a part of what the usual one does.
         let throughputToRouterd: Statistics?
     }
 
@@ -83,7 +83,7 @@ struct RoutingReport: SubjectReport {
             throughputToPgBouncer: samples.ratio(of: peer, to: .pgbouncer, \.pgbench.transactionsPerSecond),
             cpuToPgBouncer: samples.ratio(of: peer, to: .pgbouncer, \.cpu?.total),
             cpuToForwarder: samples.ratio(of: peer, to: .forwarder, \.cpu?.total),
-            throughputToRouterd: peer == .workers
+            throughputToRouterd: peer.isVariant
                 ? samples.ratio(of: peer, to: .routerd, \.pgbench.transactionsPerSecond) : nil)
     }
 
@@ -119,14 +119,14 @@ struct RoutingReport: SubjectReport {
         ]
     }
 
-    private var hasWorkers: Bool { peers.contains(.workers) }
+    private var hasVariants: Bool { peers.contains(where: \.isVariant) }
 
     private func table(_ rows: [Summary]) -> Table {
         var table = Table(
             [
                 "clients", "peer", "tps", "±", "latency ms", "CPU µs", "±", "user", "system", "tps/direct",
                 "tps/pgb", "CPU/pgb", "CPU/fwd", "calls",
-            ] + (hasWorkers ? ["tps/routerd"] : []), names: [1])
+            ] + (hasVariants ? ["tps/routerd"] : []), names: [1])
         for row in rows {
             let calls = systemCalls.first { $0.load == row.load && $0.peer == row.peer }?.perTransaction
             let cells = [
@@ -137,7 +137,7 @@ struct RoutingReport: SubjectReport {
                 fixed(row.throughputToPgBouncer?.median, 2), fixed(row.cpuToPgBouncer?.median, 2),
                 fixed(row.cpuToForwarder?.median, 2), fixed(calls, 2),
             ]
-            table.append(cells + (hasWorkers ? [fixed(row.throughputToRouterd?.median, 2)] : []))
+            table.append(cells + (hasVariants ? [fixed(row.throughputToRouterd?.median, 2)] : []))
         }
         return table
     }

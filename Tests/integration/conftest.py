@@ -10,7 +10,8 @@ import pytest
 import processes
 from router import BINARY, PREFIX, Router, looked_after
 
-# A shell that starts this in the background has it, and every program under test, ignore Ctrl-C.
+# A shell that starts this in the background has it, and every program under test, ignore Ctrl-C; nohup, hangups.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
