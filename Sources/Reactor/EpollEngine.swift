@@ -14,7 +14,6 @@ import Glibc
 struct EpollEngine: ~Copyable {
     static let hangupFlags = EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue
     static let inputFlags = EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
-    static let outputFlags = inputFlags | EPOLLOUT.rawValue
     /// What one pull costs at least: a flood of tiny datagrams uses the budget up as well.
     static let leastPullBytes = 256
     /// The pause before a refused connect to a Unix socket is tried again, doubled each time, in nanoseconds.
@@ -74,7 +73,7 @@ extension EpollEngine {
         if kind != .process { try SystemCalls.makeNonBlocking(descriptor.number) }
         let token = try insert(descriptor, kind: kind, life: .open, owner: owner)
         if kind == .listener { sources[token].subscription = .armed }
-        if let errno = register(token, Self.inputFlags) {
+        if let errno = register(token) {
             _ = sources.remove(token)
             throw .system(call: "epoll_ctl", errno)
         }
@@ -108,11 +107,11 @@ extension EpollEngine {
     ) {
         switch address.connect(sources[token].number) {
         case .connected:
-            if let errno = register(token, Self.inputFlags) { return fail(token, errno, &core) }
             sources[token].output = .open
+            if let errno = register(token) { return fail(token, errno, &core) }
             didConnect(token, &core)
         case .inProgress:
-            if let errno = register(token, Self.outputFlags) { fail(token, errno, &core) }
+            if let errno = register(token) { fail(token, errno, &core) }
         case .backlogFull:
             let deadline = core.deadlines.add(at: core.now + pause, purpose: .reconnect(token))
             reconnects[token] = Reconnect(address: address, pause: pause, deadline: deadline)
@@ -129,13 +128,13 @@ extension EpollEngine {
         return token
     }
 
-    private mutating func register(_ token: Token, _ flags: UInt32) -> Errno? {
-        ce_epoll_add(epoll.number, sources[token].number, flags, token.raw) == 0 ? nil : .last
+    private func register(_ token: Token) -> Errno? {
+        ce_epoll_add(epoll.number, sources[token].number, sources[token].interest, token.raw) == 0 ? nil : .last
     }
 
-    private mutating func modify(_ token: Token, _ flags: UInt32) {
+    private func modify(_ token: Token) {
         // A registered descriptor of ours can only be refused for lack of kernel memory: its edge would never come.
-        let result = ce_epoll_modify(epoll.number, sources[token].number, flags, token.raw)
+        let result = ce_epoll_modify(epoll.number, sources[token].number, sources[token].interest, token.raw)
         precondition(result == 0 || errno != EBADF, "a descriptor was closed behind its owner's back")
     }
 }
@@ -159,10 +158,14 @@ extension EpollEngine {
         core.post(.disarmed, token)
     }
 
-    /// Queues bytes and sends what the kernel takes at once.
-    mutating func send(_ buffer: consuming Buffer, to token: Token, _ core: inout ReactorCore) {
-        guard sources.contains(token) else { return }
-        settle(token, sources[token].send(buffer, token, &core), &core)
+    /// Sends what the kernel takes at once and queues the rest.
+    ///
+    /// - Returns: whether that was all of it. Then no `.sent` follows.
+    mutating func pass(_ buffer: consuming Buffer, to token: Token, _ core: inout ReactorCore) -> Bool {
+        guard sources.contains(token) else { return false }
+        var hasLeft = false
+        settle(token, sources[token].pass(buffer, hasLeft: &hasLeft), &core)
+        return hasLeft
     }
 
     /// Queues a copy in as many buffers as it takes.
@@ -232,13 +235,13 @@ extension EpollEngine {
     private mutating func block(_ token: Token) {
         guard case .open = sources[token].output else { return }
         sources[token].output = .blocked
-        modify(token, Self.outputFlags)
+        modify(token)
     }
 
     private mutating func unblock(_ token: Token) {
         guard case .blocked = sources[token].output else { return }
         sources[token].output = .open
-        modify(token, Self.inputFlags)
+        modify(token)
     }
 
     /// What the peer sent before it left (a FATAL ErrorResponse) is still to be read: the owner hears of the failure

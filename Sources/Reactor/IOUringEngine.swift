@@ -220,11 +220,28 @@ extension IOUringEngine {
         }
     }
 
-    /// Queues bytes and sends them.
-    mutating func send(_ buffer: consuming Buffer, to token: Token, _ core: inout ReactorCore) {
-        guard takesSends(token) else { return }
+    /// Sends what the kernel takes at once, or hands it over.
+    ///
+    /// - Returns: whether the kernel has taken all of it. Then no `.sent` follows.
+    mutating func pass(_ buffer: consuming Buffer, to token: Token, _ core: inout ReactorCore) -> Bool {
+        guard takesSends(token) else { return false }
+        guard sources[token].life == .open, case .open = sources[token].output, !sharesCalls(token) else {
+            sources[token].sends.append(buffer, endsSend: true)
+            flush(token, &core)
+            return false
+        }
+        switch sources[token].kind.write(sources[token].number, buffer) {
+        case .bytes(let count):
+            buffer.removeFirst(count)
+            if buffer.isEmpty { return true }
+        case .wouldBlock: break
+        case .failed(let errno):
+            breakOutput(token, errno, &core)
+            return false
+        }
         sources[token].sends.append(buffer, endsSend: true)
-        flush(token, &core)
+        wait(toSend: token)
+        return false
     }
 
     /// Queues a copy in as many buffers as it takes.
@@ -367,9 +384,13 @@ extension IOUringEngine {
         if case .asked = sources[token].finish { shutDown(token) }
     }
 
+    /// Whether a send goes by the call that waits, together with others.
+    private func sharesCalls(_ token: Token) -> Bool {
+        batch >= Self.manyCompletions && sources[token].receivesInFlight
+    }
+
     private func goesThroughTheRing(_ token: Token) -> Bool {
-        guard batch >= Self.manyCompletions && sources[token].receivesInFlight else { return false }
-        guard let front = unsafe sources[token].sends.front else { return false }
+        guard sharesCalls(token), let front = unsafe sources[token].sends.front else { return false }
         return unsafe front.pointee.received > front.pointee.sent
     }
 

@@ -204,9 +204,16 @@ extension Reactor {
 
     /// Sends what is readable in a buffer, first in, first out per token: one `.sent` when the kernel has it all.
     public mutating func send(_ buffer: consuming Buffer, to token: Token) {
+        if pass(buffer, to: token) { core.post(.sent, token) }
+    }
+
+    /// The same for whoever can go on at once.
+    ///
+    /// - Returns: whether the kernel has it all already. Then no `.sent` follows.
+    public mutating func pass(_ buffer: consuming Buffer, to token: Token) -> Bool {
         switch driver {
-        case .epoll(let epoll): unsafe epoll.pointee.send(buffer, to: token, &core)
-        case .ioUring(let ioUring): unsafe ioUring.pointee.send(buffer, to: token, &core)
+        case .epoll(let epoll): return unsafe epoll.pointee.pass(buffer, to: token, &core)
+        case .ioUring(let ioUring): return unsafe ioUring.pointee.pass(buffer, to: token, &core)
         }
     }
 

@@ -107,6 +107,12 @@ struct Source: ~Copyable {
         }
     }
 
+    /// The edges to be told of.
+    var interest: UInt32 {
+        guard case .blocked = output else { return EpollEngine.inputFlags }
+        return EpollEngine.inputFlags | EPOLLOUT.rawValue
+    }
+
     /// Whether operations still mean something.
     var isUsable: Bool {
         switch life {
@@ -254,12 +260,25 @@ extension Source {
         return true
     }
 
-    /// Queues a buffer and sends what the kernel takes at once.
-    mutating func send(_ buffer: consuming Buffer, _ token: Token, _ core: inout ReactorCore) -> Flushed {
+    /// Sends what the kernel takes at once and queues the rest.
+    ///
+    /// - Parameter hasLeft: whether that was all of it. Then nothing is posted.
+    mutating func pass(_ buffer: consuming Buffer, hasLeft: inout Bool) -> Flushed {
         guard takesSends else { return .nothingDue }
+        guard case .open = output else {
+            sends.append(buffer, endsSend: true)
+            return .nothingDue
+        }
+        switch kind.write(number, buffer) {
+        case .bytes(let count):
+            buffer.removeFirst(count)
+            hasLeft = buffer.isEmpty
+            if hasLeft { return .nothingDue }
+        case .wouldBlock: break
+        case .failed(let errno): return .failed(errno)
+        }
         sends.append(buffer, endsSend: true)
-        guard case .open = output else { return .nothingDue }
-        return flush(token, &core)
+        return .kernelIsFull
     }
 
     /// Sends until the queue is empty or the kernel is full.

@@ -42,8 +42,16 @@ extension Source.Kind {
     /// One write of the front of a send queue, which is not empty.
     func writeFront(_ number: CInt, of sends: borrowing SendQueue) -> IOResult {
         guard let front = unsafe sends.front else { return .bytes(0) }
-        let start = unsafe front.payload + Int(front.pointee.sent)
         let length = unsafe Int(front.pointee.received &- front.pointee.sent)
+        return unsafe write(number, front.payload + Int(front.pointee.sent), length)
+    }
+
+    /// Writes what is readable in a buffer: one call.
+    func write(_ number: CInt, _ buffer: borrowing Buffer) -> IOResult {
+        unsafe write(number, buffer.lent.payload + Int(buffer.lent.pointee.sent), buffer.count)
+    }
+
+    private func write(_ number: CInt, _ start: UnsafeRawPointer, _ length: Int) -> IOResult {
         if length == 0 { return .bytes(0) }
         while true {
             let count =

@@ -12,7 +12,7 @@ extension Lane {
     mutating func frontend(_ session: Token, _ event: consuming Event) {
         switch consume event {
         case .received(let buffer): frontendReceived(session, buffer)
-        case .sent: perform(session, sessions[session].frontendSent())
+        case .sent: frontendSent(session)
         case .endOfStream: perform(session, sessions[session].frontendEnded())
         case .failed: perform(session, sessions[session].frontendFailed())
         case .closed: descriptorClosed(session)
@@ -25,10 +25,10 @@ extension Lane {
         let action = buffer.withBytes { sessions[session].frontendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward(let backend):
-            reactor.send(buffer, to: backend)
+            if reactor.pass(buffer, to: backend) { backendSent(session) }
         case .forwardAndPause(let backend):
             reactor.disarm(sessions[session].frontend)
-            reactor.send(buffer, to: backend)
+            if reactor.pass(buffer, to: backend) { backendSent(session) }
         case .none: break
         case .declineEncryption: reactor.send(copying: Backend.encryptionRefused, to: sessions[session].frontend)
         case .admit(let packet, let pipelined): admit(session, packet, pipelined: pipelined)
@@ -39,6 +39,12 @@ extension Lane {
         case .keepBackend(let relay): leave(session, relay)
         case .advanceConsole: advanceConsole(session)
         }
+    }
+
+    private mutating func frontendSent(_ session: Token) { perform(session, sessions[session].frontendSent()) }
+
+    private mutating func backendSent(_ session: Token) {
+        if sessions[session].backendSent() { reactor.receive(sessions[session].frontend) }
     }
 
     /// The client goes, its backend may stay.
@@ -217,7 +223,7 @@ extension Lane {
     mutating func backend(_ session: Token, _ token: Token, _ event: consuming Event) {
         switch consume event {
         case .received(let buffer): backendReceived(session, token, buffer)
-        case .sent: if sessions[session].backendSent() { reactor.receive(sessions[session].frontend) }
+        case .sent: backendSent(session)
         case .connected:
             sessions[session].way = nil
             let packet = sessions[session].backendConnected()
@@ -235,18 +241,22 @@ extension Lane {
         let action = buffer.withBytes { sessions[session].backendReceived($0, now: reactor.nanoseconds) }
         switch action {
         case .forward:
-            reactor.send(buffer, to: sessions[session].frontend)
+            pass(buffer, toFrontendOf: session)
         case .forwardAndPause(let backend):
             reactor.disarm(backend)
-            reactor.send(buffer, to: sessions[session].frontend)
+            pass(buffer, toFrontendOf: session)
         case .forwardNews(let instance, let paused):
             // Before the client knows, and before anybody can connect because of it.
             outdateBackends(of: instance)
             if let paused { reactor.disarm(paused) }
-            reactor.send(buffer, to: sessions[session].frontend)
+            pass(buffer, toFrontendOf: session)
         case .none, .issueKey, .open, .settleRole, .pause, .refuse, .reject, .terminate:
             perform(session, action)
         }
+    }
+
+    private mutating func pass(_ buffer: consuming Buffer, toFrontendOf session: Token) {
+        if reactor.pass(buffer, to: sessions[session].frontend) { frontendSent(session) }
     }
 
     /// What a backend's startup, or its end, asks for: rare beside relayed bytes.
