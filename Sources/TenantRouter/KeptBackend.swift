@@ -153,14 +153,13 @@ final class KeptBackend {
         stage = .kept(key)
     }
 
-    /// It is told to go. False for one that was told before.
-    func left() -> Bool {
+    /// It is told to go, or told again.
+    func left() {
         switch stage {
         case .resetting: stage = .leaving(.lease)
         case .kept: stage = .leaving(.place)
-        case .leaving: return false
+        case .leaving: break
         }
-        return true
     }
 
     enum DeadlineExpiredAction {
