@@ -156,7 +156,7 @@ extension Router {
         let statistics = statistics
         let sample = Metrics.Sample(
             at: wallTime(of: reactor.now), clients: statistics.activeConnections,
-            sessions: statistics.pool.instances.reduce(0) { $0 + $1.sessions }, waiting: statistics.waitingClients,
+            sessions: statistics.pool.sessions, waiting: statistics.waitingClients,
             instances: pool.instanceCount, traffic: traffic)
         metrics.take(sample, at: reactor.now)
     }

@@ -112,7 +112,7 @@ extension Router {
             router.ask(.traffic) { router, view in
                 let traffic = view.traffic
                 router.answer(connection) {
-                    HTTPResponse(.array(tenants.map { $0.json(traffic.traffic(of: $0.dbName), withMemory: true) }))
+                    HTTPResponse(.array(tenants.map { $0.json(traffic.traffic(of: $0.dbName)) }))
                 }
             }
         }
@@ -143,7 +143,7 @@ extension Router {
             status.sizeBytes = store.size(directoryName: tenant.directoryName)
             return HTTPResponse(
                 .object([
-                    ("tenant", status.json(traffic, withMemory: true)), ("maxConnections", .count(limit)),
+                    ("tenant", status.json(traffic)), ("maxConnections", .count(limit)),
                     ("sessions", .array(sessions.map { $0.json(now: now) })),
                 ]))
         }
@@ -202,9 +202,9 @@ extension RouterStatistics {
                 .object([
                     ("totalInstances", .count(pool.totalInstances)), ("maxInstances", .count(pool.maxInstances)),
                     ("maxConnections", .count(pool.maxConnections)), ("spares", .count(pool.spares)),
-                    ("sessions", .count(pool.instances.reduce(0) { $0 + $1.sessions })),
+                    ("sessions", .count(pool.sessions)),
                 ])
-            ), ("memoryBytes", .count(ProcessUsage.now(started: started).residentBytes)),
+            ), ("memoryBytes", .count(ProcessUsage.residentPages * ProcessUsage.pageSize)),
             ("now", .number(Double(WallClock.now) / 1_000_000)),
         ])
     }
@@ -212,7 +212,7 @@ extension RouterStatistics {
 
 extension DatabaseStatus {
     /// The keys of `routerd list --json`, and what passes and stays in memory.
-    fileprivate func json(_ traffic: Traffic?, withMemory: Bool) -> JSON {
+    fileprivate func json(_ traffic: Traffic?) -> JSON {
         var members: [(String, JSON)] = [
             ("dbName", .string(dbName)), ("state", .string(state)), ("sessions", .count(sessions)),
             ("queueLength", .count(queueLength)), ("locked", .bool(locked)),
