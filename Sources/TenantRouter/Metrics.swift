@@ -149,7 +149,7 @@ extension Router {
     /// How many there are of everything, for the charts, where somebody may look at them.
     mutating func considerSample() {
         guard http.isServing, reactor.now - metrics.sampledAt >= Metrics.sampleInterval else { return }
-        ask(.traffic) { router, view in router.takeSample(view.traffic.total) }
+        ask(.traffic(.total)) { router, view in router.takeSample(view.traffic.total) }
     }
 
     private mutating func takeSample(_ traffic: Traffic) {

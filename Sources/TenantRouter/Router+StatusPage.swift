@@ -86,7 +86,7 @@ extension Router {
         }
         http.metrics.waiting.append(connection)
         guard http.metrics.waiting.count == 1 else { return }
-        ask(.traffic) { router, view in router.writeMetrics(router.metricsReport(view)) }
+        reportMetrics { router, report in router.writeMetrics(report) }
     }
 
     private func writeMetrics(_ report: MetricsReport) {
@@ -109,7 +109,7 @@ extension Router {
 extension Router {
     private mutating func answerTenants(_ detail: TenantListing.Detail, of connection: Token) {
         listTenants(detail) { router, tenants in
-            router.ask(.traffic) { router, view in
+            router.ask(.traffic(.all)) { router, view in
                 let traffic = view.traffic
                 router.answer(connection) {
                     HTTPResponse(.array(tenants.map { $0.json(traffic.traffic(of: $0.dbName)) }))
@@ -126,7 +126,7 @@ extension Router {
             }
             router.ask(.sessions(.full)) { router, view in
                 let sessions = view.sessions.filter { tenant.isWritten($0.tenant) }
-                router.ask(.traffic) { router, view in
+                router.ask(.traffic(.of([tenant]))) { router, view in
                     router.answer(connection, status, tenant, sessions, view.traffic.databases[tenant])
                 }
             }
