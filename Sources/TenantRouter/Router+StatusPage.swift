@@ -35,8 +35,7 @@ extension Router {
         case .tenants(let sizes): answerTenants(sizes ? .sizes : .names, of: connection)
         case .tenant(let tenant): answerTenant(tenant, of: connection)
         case .log(let tenant): answerLog(of: tenant, connection)
-        case .wake(let tenant):
-            wake(tenant, for: connection)
+        case .wake(let tenant): wake(tenant, for: connection)
         case .hibernate(let tenant):
             note("hibernate", tenant, by: connection)
             hibernate(tenant) { router, result in router.respond(connection, .done(result)) }
@@ -46,10 +45,8 @@ extension Router {
     /// Wakes what there is: nothing is made by a request.
     private mutating func wake(_ tenant: TenantName, for connection: Token) {
         note("wake", tenant, by: connection)
-        listTenants(.names) { router, tenants in
-            guard tenants.contains(where: { tenant.isWritten($0.dbName) }) else {
-                return router.respond(connection, .failure(.notFound, "there is no such tenant"))
-            }
+        findTenant(tenant) { router, status in
+            guard status != nil else { return router.respond(connection, .noSuchTenant) }
             router.wake(tenant) { router, result in router.respond(connection, .done(result.map { true })) }
         }
     }
@@ -118,12 +115,9 @@ extension Router {
         }
     }
 
-    /// One that is cold is looked up on the disk, like all.
     private mutating func answerTenant(_ tenant: TenantName, of connection: Token) {
-        listTenants(.names) { router, tenants in
-            guard let status = tenants.first(where: { tenant.isWritten($0.dbName) }) else {
-                return router.respond(connection, .failure(.notFound, "there is no such tenant"))
-            }
+        findTenant(tenant) { router, status in
+            guard let status else { return router.respond(connection, .noSuchTenant) }
             router.ask(.sessions(.full)) { router, view in
                 let sessions = view.sessions.filter { tenant.isWritten($0.tenant) }
                 router.ask(.traffic(.of([tenant]))) { router, view in
@@ -177,6 +171,8 @@ extension SessionEntry {
 }
 
 extension HTTPResponse {
+    fileprivate static let noSuchTenant = HTTPResponse.failure(.notFound, "there is no such tenant")
+
     /// What came of an act.
     fileprivate static func done(_ result: Result<Bool, ErrorMessage>) -> HTTPResponse {
         switch result {
