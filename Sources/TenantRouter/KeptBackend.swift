@@ -196,6 +196,9 @@ struct KeptBackends {
     /// All of them, in the same order.
     var all: [KeptBackend] { byNumber.values.sorted { $0.number < $1.number } }
 
+    /// The first of all.
+    var oldest: KeptBackend? { byNumber.values.min { $0.number < $1.number } }
+
     /// Connections of an instance that no lease stands for.
     func places(of instance: InstanceID) -> Int { byInstance[instance]?.count { !$0.holdsLease } ?? 0 }
 

@@ -174,7 +174,7 @@ extension Lane {
 
     /// A session takes two descriptors, a kept backend one: together they never take more than there are places for.
     mutating func discardCrowdingBackend() {
-        guard let oldest = keptBackends.all.first else { return }
+        guard let oldest = keptBackends.oldest else { return }
         discard(oldest)
     }
 
