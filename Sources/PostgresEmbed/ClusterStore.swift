@@ -149,9 +149,12 @@ public final class ClusterStore: Sendable {
     /// Directory names of all tenants, in no order. Reads the base directory; wakes nothing.
     public func directoryNames() throws(EmbedError) -> [String] {
         let directory = try FileSystem.openDirectory(baseDirectory)
-        return try FileSystem.entries(of: directory, path: baseDirectory).filter { name in
-            !name.hasPrefix(".") && FileSystem.status(ofPath: "\(baseDirectory)/\(name)/PG_VERSION") != nil
-        }
+        return try FileSystem.entries(of: directory, path: baseDirectory).filter { holds(directoryName: $0) }
+    }
+
+    /// Whether a tenant's directory has that name.
+    public func holds(directoryName name: String) -> Bool {
+        !name.hasPrefix(".") && FileSystem.status(ofPath: "\(baseDirectory)/\(name)/PG_VERSION") != nil
     }
 }
 

@@ -79,12 +79,6 @@ public enum RouterSQL {
           OR EXISTS (SELECT FROM pg_catalog.pg_subscription WHERE subenabled)
         """
 
-    /// One row with one column, `t` or `f`.
-    public static func roleExists(_ name: String) -> String {
-        "SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 FROM pg_catalog.pg_roles"
-            + " WHERE rolname OPERATOR(pg_catalog.=) \(literal(name))::pg_catalog.name"
-    }
-
     /// Creates the role unless it is there. Two sessions may run it at once: the loser finds the role made (42710, or
     /// 23505 of the catalog's index) and is content.
     public static func createRole(_ name: String, privileges: TenantPrivileges) -> String {

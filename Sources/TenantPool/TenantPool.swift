@@ -378,11 +378,12 @@ extension TenantPool {
 
     /// Every tenant the pool knows of, in no order.
     public var snapshot: [TenantSnapshot] {
-        tenants.map { name, tenant in
-            TenantSnapshot(
-                tenant: name, instance: tenant.phase.instance, state: tenant.phase.state,
-                leases: tenant.phase.leases, waiters: tenant.queue.count, since: tenant.since)
-        }
+        tenants.map { TenantSnapshot($0, $1) }
+    }
+
+    /// One of them; nil where the pool knows nothing of it.
+    public func snapshot(of tenant: TenantName) -> TenantSnapshot? {
+        tenants[tenant].map { TenantSnapshot(tenant, $0) }
     }
 
     /// Instances of tenants, which count towards `maxInstances`: all from their preparation to their exit.

@@ -14,6 +14,14 @@ public struct TenantSnapshot: Sendable, Equatable {
     public let since: Duration
 }
 
+extension TenantSnapshot {
+    init(_ name: TenantName, _ tenant: Tenant) {
+        self.init(
+            tenant: name, instance: tenant.phase.instance, state: tenant.phase.state, leases: tenant.phase.leases,
+            waiters: tenant.queue.count, since: tenant.since)
+    }
+}
+
 /// The states of a tenant, as logs and statistics name them.
 public enum TenantState: String, Sendable, CaseIterable {
     /// No instance, nobody waits: the pool knows nothing of it.

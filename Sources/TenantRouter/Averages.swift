@@ -35,7 +35,7 @@ extension Router {
     /// Looks at the clock once in a while.
     mutating func keepAverages() {
         guard averages.isDue(now: reactor.now) else { return }
-        ask(.traffic) { router, view in
+        ask(.traffic(.all)) { router, view in
             let (traffic, now) = (view.traffic, router.reactor.now)
             router.averages.periodEnded(.init(total: traffic.total, databases: traffic.databases), now: now)
         }

@@ -75,9 +75,8 @@ struct TenantListing {
 /// What the base directory says of a tenant.
 private struct TenantDirectory: Sendable {
     let tenant: TenantName
-    /// When its control file was last written, in seconds since 1970: PostgreSQL does so when it stops.
-    let lastWritten: Double?
-    let sizeBytes: Int?
+    /// What there is to say of it while it is cold.
+    let status: DatabaseStatus
 }
 
 extension Router {
@@ -95,7 +94,8 @@ extension Router {
         workers.submit {
             do throws(EmbedError) {
                 let tenants = try store.directoryNames().compactMap { TenantDirectory(name: $0, in: store, detail) }
-                mailbox.post(.run { $0.tenantsRead(tenants, detail) })
+                let sorted = tenants.sorted { $0.status.dbName < $1.status.dbName }
+                mailbox.post(.run { $0.tenantsRead(sorted, detail) })
             } catch {
                 log.warning("the tenants cannot be listed: \(error.message)")
                 mailbox.post(.run { $0.tenantsRead([], detail) })
@@ -113,20 +113,35 @@ extension Router {
         }
     }
 
+    /// - Parameter directories: sorted by name.
     private func databases(_ directories: [TenantDirectory]) -> [DatabaseStatus] {
-        var tenants = Dictionary(
-            directories.map { directory in
-                var status = DatabaseStatus(dbName: directory.tenant.string, state: TenantState.cold.rawValue)
-                status.since = directory.lastWritten
-                status.sizeBytes = directory.sizeBytes
-                return (directory.tenant, status)
-            }, uniquingKeysWith: { first, _ in first })
-        for snapshot in pool.snapshot {
-            var status = status(snapshot)
-            status.sizeBytes = tenants[snapshot.tenant]?.sizeBytes
-            tenants[snapshot.tenant] = status
+        var known = Dictionary(uniqueKeysWithValues: pool.snapshot.map { ($0.tenant, status($0)) })
+        let tenants = directories.map { directory in
+            guard var status = known.removeValue(forKey: directory.tenant) else { return directory.status }
+            status.sizeBytes = directory.status.sizeBytes
+            return status
         }
-        return tenants.values.sorted { $0.dbName < $1.dbName }
+        // Those that are being made have no directory yet; without any there is nothing left to sort.
+        return known.isEmpty ? tenants : (tenants + known.values).sorted { $0.dbName < $1.dbName }
+    }
+
+    /// One tenant, running or not; nil where there is none. Reads nothing but its directory, and that only where the
+    /// pool does not know the tenant; wakes nobody.
+    mutating func findTenant(
+        _ tenant: TenantName, _ answer: @escaping @Sendable (inout Router, DatabaseStatus?) -> Void
+    ) {
+        if let snapshot = pool.snapshot(of: tenant) { return answer(&self, status(snapshot)) }
+        guard !isDone else { return answer(&self, nil) }
+        workers.submit { [store, mailbox] in
+            let name = tenant.directoryName
+            let directory = store.holds(directoryName: name) ? TenantDirectory(name: name, in: store, .names) : nil
+            mailbox.post(
+                .run { router in
+                    // Somebody may have come for it meanwhile.
+                    let snapshot = router.pool.snapshot(of: tenant)
+                    answer(&router, snapshot.map { router.status($0) } ?? directory?.status)
+                })
+        }
     }
 
     func status(_ snapshot: TenantSnapshot) -> DatabaseStatus {
@@ -144,18 +159,24 @@ extension Router {
 }
 
 extension TenantDirectory {
+    /// Nil where no tenant's directory has that name.
     init?(name: String, in store: ClusterStore, _ detail: TenantListing.Detail) {
         guard let tenant = TenantName(directoryName: name) else { return nil }
+        var status = DatabaseStatus(dbName: tenant.string, state: TenantState.cold.rawValue)
+        status.since = Self.lastWritten(store, name)
+        switch detail {
+        case .names: break
+        case .sizes: status.sizeBytes = store.size(directoryName: name)
+        }
+        (self.tenant, self.status) = (tenant, status)
+    }
+
+    /// When its control file was last written, in seconds since 1970: PostgreSQL does so when it stops.
+    private static func lastWritten(_ store: ClusterStore, _ name: String) -> Double? {
         var status = stat()
         let path = "\(store.baseDirectory)/\(name)/global/pg_control"
-        let isThere = unsafe fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0
-        self.tenant = tenant
-        sizeBytes =
-            switch detail {
-            case .names: nil
-            case .sizes: store.size(directoryName: name)
-            }
-        lastWritten = isThere ? Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9 : nil
+        guard unsafe fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
+        return Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
     }
 }
 

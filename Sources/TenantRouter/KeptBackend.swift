@@ -153,14 +153,13 @@ final class KeptBackend {
         stage = .kept(key)
     }
 
-    /// It is told to go. False for one that was told before.
-    func left() -> Bool {
+    /// It is told to go, or told again.
+    func left() {
         switch stage {
         case .resetting: stage = .leaving(.lease)
         case .kept: stage = .leaving(.place)
-        case .leaving: return false
+        case .leaving: break
         }
-        return true
     }
 
     enum DeadlineExpiredAction {
@@ -196,6 +195,9 @@ struct KeptBackends {
 
     /// All of them, in the same order.
     var all: [KeptBackend] { byNumber.values.sorted { $0.number < $1.number } }
+
+    /// The first of all.
+    var oldest: KeptBackend? { byNumber.values.min { $0.number < $1.number } }
 
     /// Connections of an instance that no lease stands for.
     func places(of instance: InstanceID) -> Int { byInstance[instance]?.count { !$0.holdsLease } ?? 0 }

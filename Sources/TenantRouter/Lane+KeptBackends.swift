@@ -128,7 +128,7 @@ extension Lane {
 extension Lane {
     /// Tells it to go; what it takes up stays taken until it has.
     private mutating func dismiss(_ backend: KeptBackend) {
-        _ = backend.left()
+        backend.left()
         reactor.send(copying: Frontend.terminate, to: backend.token)
         reactor.finish(backend.token)
         arm(backend, after: Limits.abandonDeadline)
@@ -174,7 +174,7 @@ extension Lane {
 
     /// A session takes two descriptors, a kept backend one: together they never take more than there are places for.
     mutating func discardCrowdingBackend() {
-        guard let oldest = keptBackends.all.first else { return }
+        guard let oldest = keptBackends.oldest else { return }
         discard(oldest)
     }
 

@@ -167,7 +167,8 @@ extension Lane {
     private func answer(to question: LaneQuestion) -> LaneView {
         switch question {
         case .sessions(let detail): LaneView(sessions: entries(detail), kept: keptEntries)
-        case .traffic: LaneView(traffic: traffic, metrics: metrics, keptBackends: keptBackends.count)
+        case .traffic(let scope):
+            LaneView(traffic: traffic(scope), metrics: metrics, keptBackends: keptBackends.count)
         case .memory: LaneView(buffers: reactor.buffers, places: sessions.allocatedCount)
         }
     }

@@ -63,7 +63,7 @@ enum LaneOrder: Sendable {
 /// What every lane is asked at once.
 enum LaneQuestion: Sendable {
     case sessions(SessionEntry.Detail)
-    case traffic
+    case traffic(TrafficScope)
     case memory
 }
 

@@ -149,14 +149,14 @@ extension Router {
     /// How many there are of everything, for the charts, where somebody may look at them.
     mutating func considerSample() {
         guard http.isServing, reactor.now - metrics.sampledAt >= Metrics.sampleInterval else { return }
-        ask(.traffic) { router, view in router.takeSample(view.traffic.total) }
+        ask(.traffic(.total)) { router, view in router.takeSample(view.traffic.total) }
     }
 
     private mutating func takeSample(_ traffic: Traffic) {
         let statistics = statistics
         let sample = Metrics.Sample(
             at: wallTime(of: reactor.now), clients: statistics.activeConnections,
-            sessions: statistics.pool.instances.reduce(0) { $0 + $1.sessions }, waiting: statistics.waitingClients,
+            sessions: statistics.pool.sessions, waiting: statistics.waitingClients,
             instances: pool.instanceCount, traffic: traffic)
         metrics.take(sample, at: reactor.now)
     }

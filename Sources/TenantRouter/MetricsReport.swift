@@ -23,15 +23,19 @@ struct MetricsReport: Sendable {
 }
 
 extension Router {
-    func metricsReport(_ view: LaneView) -> MetricsReport {
+    /// Lanes are asked for the traffic of those tenants only that the report names.
+    mutating func reportMetrics(_ done: @escaping (inout Router, MetricsReport) -> Void) {
         let statistics = statistics
-        return MetricsReport(
-            metrics: metrics, clients: view.metrics, statistics: statistics,
-            consoles: commons.counts.consoles.values.reduce(0, +), keptBackends: view.keptBackends,
-            traffic: view.traffic.total,
-            tenants: MetricsReport.busiest(statistics.pool.instances).map {
-                ($0, view.traffic.traffic(of: $0.dbName) ?? Traffic())
-            })
+        let tenants = MetricsReport.busiest(statistics.pool.instances)
+        let names = Set(tenants.compactMap { try? TenantName($0.dbName) })
+        ask(.traffic(.of(names))) { router, view in
+            let report = MetricsReport(
+                metrics: router.metrics, clients: view.metrics, statistics: statistics,
+                consoles: router.commons.counts.consoleClients, keptBackends: view.keptBackends,
+                traffic: view.traffic.total,
+                tenants: tenants.map { ($0, view.traffic.traffic(of: $0.dbName) ?? Traffic()) })
+            done(&router, report)
+        }
     }
 }
 
@@ -58,9 +62,7 @@ extension MetricsReport {
         page.gauge(
             "routerd_clients", "Clients that are connected, except to the console.", statistics.activeConnections)
         page.gauge("routerd_clients_max", "Clients that may be connected.", statistics.maxClients)
-        page.gauge(
-            "routerd_sessions", "Sessions that instances serve.",
-            statistics.pool.instances.reduce(0) { $0 + $1.sessions })
+        page.gauge("routerd_sessions", "Sessions that instances serve.", statistics.pool.sessions)
         page.gauge("routerd_clients_waiting", "Clients that wait for an instance.", statistics.waitingClients)
         page.gauge("routerd_console_clients", "Clients of the console.", consoles)
         page.gauge("routerd_backends_kept", "Backends that wait for another session.", keptBackends)

@@ -14,11 +14,19 @@ struct ProcessUsage: Sendable {
         var usage = rusage()
         unsafe getrusage(CInt(RUSAGE_SELF.rawValue), &usage)
         let seconds = { (time: timeval) in Double(time.tv_sec) + Double(time.tv_usec) / 1_000_000 }
-        let pages = ProcessFile.text("/proc/self/statm")?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
         return ProcessUsage(
-            residentBytes: (pages ?? 0) * sysconf(CInt(_SC_PAGESIZE)), openDescriptors: countDescriptors(),
+            residentBytes: residentPages * pageSize, openDescriptors: countDescriptors(),
             cpuSeconds: seconds(usage.ru_utime) + seconds(usage.ru_stime), started: started)
     }
+
+    /// Of this process, in memory.
+    static var residentPages: Int {
+        let words = ProcessFile.text("/proc/self/statm")?.split(separator: " ")
+        return words?.dropFirst().first.flatMap { Int($0) } ?? 0
+    }
+
+    /// In bytes.
+    static var pageSize: Int { sysconf(CInt(_SC_PAGESIZE)) }
 
     /// Linux 6.2 tells their number as the directory's size; before, each is an entry.
     private static func countDescriptors() -> Int {

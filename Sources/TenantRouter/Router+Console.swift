@@ -74,7 +74,9 @@ extension Router {
 
     /// What PgBouncer's console knows too.
     private mutating func performAsBouncer(_ command: ConsoleCommand, for session: ConsoleClient) {
-        let answer: Answer<Void> = { $0.answerConsole(session, $1.map { .done }) }
+        let answer: @Sendable (inout Router, Result<Void, ErrorMessage>) -> Void = {
+            $0.answerConsole(session, $1.map { .done })
+        }
         switch command {
         case .pause(nil):
             note("pause", by: session)
@@ -113,14 +115,13 @@ extension Router {
 
     /// Does it to a tenant that there is, running or not; to all where none is named.
     private mutating func ifExists(
-        _ tenant: TenantName?, for session: ConsoleClient, _ what: String, _ body: @escaping (inout Router) -> Void
+        _ tenant: TenantName?, for session: ConsoleClient, _ what: String,
+        _ body: @escaping @Sendable (inout Router) -> Void
     ) {
         note(what, tenant, by: session)
         guard let tenant else { return body(&self) }
-        listTenants(.names) { router, tenants in
-            guard tenants.contains(where: { tenant.isWritten($0.dbName) }) else {
-                return router.answerConsole(session, .failure(.noSuchTenant(tenant)))
-            }
+        findTenant(tenant) { router, status in
+            guard status != nil else { return router.answerConsole(session, .failure(.noSuchTenant(tenant))) }
             body(&router)
         }
     }

@@ -165,7 +165,8 @@ extension ConsoleTopic {
         switch self {
         case .clients, .servers: .sessions(.full)
         case .queue, .pools, .users, .lists: .sessions(.plain)
-        case .stats, .statsTotals, .statsAverages, .totals: .traffic
+        case .stats, .statsTotals, .statsAverages: .traffic(.all)
+        case .totals: .traffic(.total)
         case .mem: .memory
         case .help, .version, .router, .tenants, .sizes, .instances, .databases, .config, .state: nil
         }

@@ -1,4 +1,3 @@
-import Glibc
 import Reactor
 import TenantPool
 import WireProtocol
@@ -104,11 +103,10 @@ extension Router {
     func memoryRows(_ view: LaneView) -> [[ResultValue]] {
         let buffers = view.buffers
         let session = MemoryLayout<Session>.stride
-        let resident = Self.residentPages
         let rows = [
             ("session", session, commons.counts.sessions, max(0, view.places - commons.counts.sessions)),
             ("buffer", ReactorLimits().bufferBytes, buffers.lent, buffers.idle),
-            ("page", Int(getpagesize()), resident, 0),
+            ("page", ProcessUsage.pageSize, ProcessUsage.residentPages, 0),
         ]
         return rows.map { name, size, used, free in
             [
@@ -116,16 +114,5 @@ extension Router {
                 .int8(Int64(size * (used + free))),
             ]
         }
-    }
-
-    /// Of this process, in memory. Source: proc(5), /proc/pid/statm.
-    private static var residentPages: Int {
-        let file = unsafe open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return 0 }
-        defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: 128)
-        let count = unsafe bytes.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
-        let words = String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self).split(separator: " ")
-        return words.count > 1 ? Int(words[1]) ?? 0 : 0
     }
 }

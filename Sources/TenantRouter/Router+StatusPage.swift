@@ -35,8 +35,7 @@ extension Router {
         case .tenants(let sizes): answerTenants(sizes ? .sizes : .names, of: connection)
         case .tenant(let tenant): answerTenant(tenant, of: connection)
         case .log(let tenant): answerLog(of: tenant, connection)
-        case .wake(let tenant):
-            wake(tenant, for: connection)
+        case .wake(let tenant): wake(tenant, for: connection)
         case .hibernate(let tenant):
             note("hibernate", tenant, by: connection)
             hibernate(tenant) { router, result in router.respond(connection, .done(result)) }
@@ -46,10 +45,8 @@ extension Router {
     /// Wakes what there is: nothing is made by a request.
     private mutating func wake(_ tenant: TenantName, for connection: Token) {
         note("wake", tenant, by: connection)
-        listTenants(.names) { router, tenants in
-            guard tenants.contains(where: { tenant.isWritten($0.dbName) }) else {
-                return router.respond(connection, .failure(.notFound, "there is no such tenant"))
-            }
+        findTenant(tenant) { router, status in
+            guard status != nil else { return router.respond(connection, .noSuchTenant) }
             router.wake(tenant) { router, result in router.respond(connection, .done(result.map { true })) }
         }
     }
@@ -86,7 +83,7 @@ extension Router {
         }
         http.metrics.waiting.append(connection)
         guard http.metrics.waiting.count == 1 else { return }
-        ask(.traffic) { router, view in router.writeMetrics(router.metricsReport(view)) }
+        reportMetrics { router, report in router.writeMetrics(report) }
     }
 
     private func writeMetrics(_ report: MetricsReport) {
@@ -109,24 +106,21 @@ extension Router {
 extension Router {
     private mutating func answerTenants(_ detail: TenantListing.Detail, of connection: Token) {
         listTenants(detail) { router, tenants in
-            router.ask(.traffic) { router, view in
+            router.ask(.traffic(.all)) { router, view in
                 let traffic = view.traffic
                 router.answer(connection) {
-                    HTTPResponse(.array(tenants.map { $0.json(traffic.traffic(of: $0.dbName), withMemory: true) }))
+                    HTTPResponse(.array(tenants.map { $0.json(traffic.traffic(of: $0.dbName)) }))
                 }
             }
         }
     }
 
-    /// One that is cold is looked up on the disk, like all.
     private mutating func answerTenant(_ tenant: TenantName, of connection: Token) {
-        listTenants(.names) { router, tenants in
-            guard let status = tenants.first(where: { tenant.isWritten($0.dbName) }) else {
-                return router.respond(connection, .failure(.notFound, "there is no such tenant"))
-            }
+        findTenant(tenant) { router, status in
+            guard let status else { return router.respond(connection, .noSuchTenant) }
             router.ask(.sessions(.full)) { router, view in
                 let sessions = view.sessions.filter { tenant.isWritten($0.tenant) }
-                router.ask(.traffic) { router, view in
+                router.ask(.traffic(.of([tenant]))) { router, view in
                     router.answer(connection, status, tenant, sessions, view.traffic.databases[tenant])
                 }
             }
@@ -143,7 +137,7 @@ extension Router {
             status.sizeBytes = store.size(directoryName: tenant.directoryName)
             return HTTPResponse(
                 .object([
-                    ("tenant", status.json(traffic, withMemory: true)), ("maxConnections", .count(limit)),
+                    ("tenant", status.json(traffic)), ("maxConnections", .count(limit)),
                     ("sessions", .array(sessions.map { $0.json(now: now) })),
                 ]))
         }
@@ -177,6 +171,8 @@ extension SessionEntry {
 }
 
 extension HTTPResponse {
+    fileprivate static let noSuchTenant = HTTPResponse.failure(.notFound, "there is no such tenant")
+
     /// What came of an act.
     fileprivate static func done(_ result: Result<Bool, ErrorMessage>) -> HTTPResponse {
         switch result {
@@ -202,9 +198,9 @@ extension RouterStatistics {
                 .object([
                     ("totalInstances", .count(pool.totalInstances)), ("maxInstances", .count(pool.maxInstances)),
                     ("maxConnections", .count(pool.maxConnections)), ("spares", .count(pool.spares)),
-                    ("sessions", .count(pool.instances.reduce(0) { $0 + $1.sessions })),
+                    ("sessions", .count(pool.sessions)),
                 ])
-            ), ("memoryBytes", .count(ProcessUsage.now(started: started).residentBytes)),
+            ), ("memoryBytes", .count(ProcessUsage.residentPages * ProcessUsage.pageSize)),
             ("now", .number(Double(WallClock.now) / 1_000_000)),
         ])
     }
@@ -212,7 +208,7 @@ extension RouterStatistics {
 
 extension DatabaseStatus {
     /// The keys of `routerd list --json`, and what passes and stays in memory.
-    fileprivate func json(_ traffic: Traffic?, withMemory: Bool) -> JSON {
+    fileprivate func json(_ traffic: Traffic?) -> JSON {
         var members: [(String, JSON)] = [
             ("dbName", .string(dbName)), ("state", .string(state)), ("sessions", .count(sessions)),
             ("queueLength", .count(queueLength)), ("locked", .bool(locked)),

@@ -46,6 +46,9 @@ public struct RouterStatistics: Sendable, Equatable, Codable {
         public var spares: Int
         /// Each tenant that is not cold.
         public var instances: [DatabaseStatus]
+
+        /// Sessions that all of them serve.
+        var sessions: Int { instances.reduce(0) { $0 + $1.sessions } }
     }
 }
 
@@ -54,10 +57,10 @@ extension Router {
         let counts = commons.counts
         let instances = pool.snapshot.sorted { $0.tenant.string < $1.tenant.string }.map { status($0) }
         return RouterStatistics(
-            port: port, activeConnections: counts.sessions - counts.consoles.values.reduce(0, +),
+            port: port, activeConnections: counts.sessions - counts.consoleClients,
             pool: .init(
                 totalInstances: pool.instanceCount, maxInstances: limits.maxInstances,
-                maxConnections: limits.maxConnections, spares: spareCount, instances: instances),
+                maxConnections: limits.maxConnections, spares: pool.readySpareCount, instances: instances),
             version: RouterVersion.current, postgresVersion: store.installation.version, processID: getpid(),
             address: address, baseDirectory: store.baseDirectory, started: Double(startedAt) / 1_000_000,
             state: lifetime.word, confinement: "\(store.confinement)",
@@ -65,9 +68,6 @@ extension Router {
             maxClients: maxClients, sessionsTotal: Int(counts.clientsEver),
             instancesTotal: Int(instancesEver))
     }
-
-    /// Instances that run already and belong to nobody yet.
-    var spareCount: Int { pool.readySpareCount }
 }
 
 extension Router.Lifetime {

@@ -122,6 +122,14 @@ struct Meter: BitwiseCopyable, Sendable {
     private static let idle = UInt8(ascii: "I")
 }
 
+/// Whose traffic is told apart, beside the sum of all.
+enum TrafficScope: Sendable {
+    case all
+    case of(Set<TenantName>)
+    /// Nobody's.
+    case total
+}
+
 /// What has passed since the router started: what sessions that ended have left behind. The living ones know their own.
 struct TrafficLedger: Sendable {
     /// Everything, whoever's it was.
@@ -129,13 +137,38 @@ struct TrafficLedger: Sendable {
     /// By tenant, of the first `Limits.countedTenants` of those that exist. The others, and those that were dropped, are
     /// in the total only.
     private(set) var databases: [TenantName: Traffic] = [:]
+    private var scope = TrafficScope.all
 
     mutating func add(_ traffic: Traffic, of database: String) {
         guard traffic != Traffic() else { return }
         total += traffic
-        guard let tenant = try? TenantName(database) else { return }
-        guard databases.count < Limits.countedTenants || databases[tenant] != nil else { return }
+        guard let tenant = try? TenantName(database), counts(tenant) else { return }
         databases[tenant, default: Traffic()] += traffic
+    }
+
+    private func counts(_ tenant: TenantName) -> Bool {
+        switch scope {
+        case .all: databases.count < Limits.countedTenants || databases[tenant] != nil
+        case .of(let tenants): tenants.contains(tenant)
+        case .total: false
+        }
+    }
+
+    /// The same, of fewer tenants: without a look at each of thousands.
+    func narrowed(to scope: TrafficScope) -> TrafficLedger {
+        var narrow = self
+        switch scope {
+        case .all: break
+        case .of(let tenants):
+            // Whom the whole has no place for has none here.
+            let counted = tenants.filter { counts($0) }
+            narrow.scope = .of(counted)
+            narrow.databases = counted.reduce(into: [:]) { $0[$1] = databases[$1] }
+        case .total:
+            narrow.scope = .total
+            narrow.databases = [:]
+        }
+        return narrow
     }
 
     /// What is counted of one tenant.
@@ -144,9 +177,8 @@ struct TrafficLedger: Sendable {
     /// What another lane has counted comes to it.
     mutating func add(_ other: TrafficLedger) {
         total += other.total
-        for (database, traffic) in other.databases
-        where databases.count < Limits.countedTenants || databases[database] != nil {
-            databases[database, default: Traffic()] += traffic
+        for (tenant, traffic) in other.databases where counts(tenant) {
+            databases[tenant, default: Traffic()] += traffic
         }
     }
 
@@ -163,10 +195,10 @@ extension Router {
 
 extension Lane {
     /// Everything that has passed here, in sessions that have ended and in those that live.
-    var traffic: TrafficLedger {
-        var all = ledger
-        sessions.forEach { _, session in all.add(session.meter.traffic, of: session.label.tenant) }
-        return all
+    func traffic(_ scope: TrafficScope) -> TrafficLedger {
+        var sums = ledger.narrowed(to: scope)
+        sessions.forEach { _, session in sums.add(session.meter.traffic, of: session.label.tenant) }
+        return sums
     }
 
     /// The session ends.

@@ -89,6 +89,23 @@ import WireProtocol
         #expect(ledger.total == Traffic(sessions: 3, queries: 8))
     }
 
+    /// A look at ten thousand tenants for the figures of one, or for the sum.
+    @Test func theLedgerCanBeNarrowed() throws {
+        var ledger = TrafficLedger()
+        for tenant in ["a", "b"] { ledger.add(Traffic(sessions: 1, queries: 5), of: tenant) }
+        var (some, none) = (ledger.narrowed(to: .of(try [name("a"), name("c")])), ledger.narrowed(to: .total))
+        for tenant in ["a", "b", "c"] {
+            some.add(Traffic(queries: 1), of: tenant)
+            none.add(Traffic(queries: 1), of: tenant)
+        }
+        #expect(try some.databases.mapValues(\.queries) == [name("a"): 6, name("c"): 1])
+        #expect(none.databases.isEmpty)
+        #expect(some.total == Traffic(sessions: 2, queries: 13) && none.total == some.total)
+        some.add(none)
+        some.add(ledger)
+        #expect(try some.databases.mapValues(\.queries) == [name("a"): 11, name("c"): 1])
+    }
+
     /// Unicode holds both equivalent; PostgreSQL does not, and neither do tenants' figures.
     @Test func namesAreToldApartByTheirBytes() {
         var ledger = TrafficLedger()

@@ -1,17 +1,10 @@
 """Failing the n-th system call of the program: a library of C between it and the kernel (fail_nth.c), and the
 page of memory that tells it which."""
 
-import mmap
-import os
-import pwd
-import shutil
 import struct
-import subprocess
-from pathlib import Path
 
-from router import IS_ROOT, RUN_AS
+from preload import Preload
 
-SOURCE = Path(__file__).parent / "fail_nth.c"
 # The order of the C enumeration.
 CALLS = (
     "recv", "send", "read", "write", "accept", "connect", "socket", "epoll_add", "epoll_wait", "setsockopt", "bind",
@@ -26,19 +19,11 @@ ONE_BYTE = 0
 DEATH = -1
 
 
-class FailNth:
+class FailNth(Preload):
     """The library compiled into `home`, and its page."""
 
     def __init__(self, home):
-        library, page = home / "fail_nth.so", home / "fail_nth.page"
-        compiler = shutil.which("cc") or shutil.which("clang")
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SOURCE], check=True)
-        page.write_bytes(bytes(mmap.PAGESIZE))
-        if IS_ROOT:
-            os.chown(page, pwd.getpwnam(RUN_AS).pw_uid, -1)
-        self.environment = {"LD_PRELOAD": str(library), "FAIL_NTH_CONTROL": str(page)}
-        with open(page, "r+b") as file:
-            self._page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        super().__init__(home, "fail_nth", "FAIL_NTH_CONTROL")
 
     def arm(self, nth, calls, error, times=1):
         self._write(0, 1, 0, 0, 0, 0, -1)
@@ -47,9 +32,9 @@ class FailNth:
 
     def disarm(self):
         """How many calls of these kinds there were, how many failed, and the kind of the last one that did."""
-        _, _, count, fired, calls, error, last = LAYOUT.unpack_from(self._page)
+        _, _, count, fired, calls, error, last = LAYOUT.unpack_from(self.page)
         self._write(0, 1, count, fired, calls, error, last)
         return count, fired, CALLS[last] if last >= 0 else None
 
     def _write(self, *values):
-        LAYOUT.pack_into(self._page, 0, *values)
+        LAYOUT.pack_into(self.page, 0, *values)

@@ -3,13 +3,9 @@ one thread by ptrace(2)."""
 
 import contextlib
 import ctypes
-import mmap
 import os
-import pwd
-import shutil
 import signal
 import struct
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,9 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from router import IS_ROOT, RUN_AS
-
-SOURCE = Path(__file__).parent / "memory_meter.c"
+from preload import Preload
 
 
 class Memory(NamedTuple):
@@ -30,30 +24,22 @@ class Memory(NamedTuple):
     references: int
 
 
-class MemoryMeter:
+class MemoryMeter(Preload):
     """The library compiled into `home`, and its page."""
 
     LAYOUT = struct.Struct("=qqqqq")
 
     def __init__(self, home):
-        library, page = home / "memory_meter.so", home / "memory_meter.page"
-        compiler = shutil.which("cc") or shutil.which("clang")
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SOURCE], check=True)
-        page.write_bytes(bytes(mmap.PAGESIZE))
-        if IS_ROOT:
-            os.chown(page, pwd.getpwnam(RUN_AS).pw_uid, -1)
-        self.environment = {"LD_PRELOAD": str(library), "MEMORY_METER": str(page)}
-        with open(page, "r+b") as file:
-            self._page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        super().__init__(home, "memory_meter", "MEMORY_METER")
 
     def count(self, work, plants=False):
         """What the program does while `work()` is done."""
-        self.LAYOUT.pack_into(self._page, 0, 1, plants, 0, 0, 0)
+        self.LAYOUT.pack_into(self.page, 0, 1, plants, 0, 0, 0)
         try:
             work()
         finally:
-            counted = Memory(*self.LAYOUT.unpack_from(self._page)[2:])
-            self.LAYOUT.pack_into(self._page, 0, 0, 0, 0, 0, 0)
+            counted = Memory(*self.LAYOUT.unpack_from(self.page)[2:])
+            self.LAYOUT.pack_into(self.page, 0, 0, 0, 0, 0, 0)
         return counted
 
 

@@ -7,12 +7,6 @@ import psycopg
 import pytest
 
 
-def test_psycopg_without_preference_for_tls(router, name):
-    """`sslmode=allow` asks for TLS only after a refusal without it, on a second connection."""
-    with router.connect(name, sslmode="allow") as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
-
-
 def test_psycopg_that_insists_on_tls(router, name):
     """Until TLS is configured a client that insists on it must learn so at once."""
     with pytest.raises(psycopg.OperationalError, match="SSL"):

@@ -156,6 +156,7 @@ def test_a_dblink_connection_stays(router, servers, name):
 # Whom nobody gets
 
 
+EMPTY_LOG = ("CREATE TABLE IF NOT EXISTS log (word text)", "TRUNCATE log")
 BAD = {
     "LOAD": [wire.query_message("LOAD 'plpgsql'")],
     "CREATE EXTENSION": [wire.query_message("CREATE EXTENSION IF NOT EXISTS hstore")],
@@ -170,7 +171,7 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_a_backend_that_may_not_be_as_new(router, servers, bad, name="bad"):
     """A library that was loaded stays loaded, a transaction that was open would be the next client's."""
-    visit(router, name, "CREATE TABLE IF NOT EXISTS log (word text)", "TRUNCATE log")
+    visit(router, name, *EMPTY_LOG)
     with open_session(router, name) as connection:
         for request in BAD[bad]:
             connection.send(request)
@@ -198,7 +199,7 @@ UNFINISHED = {
 @pytest.mark.parametrize("unfinished", UNFINISHED)
 def test_what_was_not_finished_is_not_committed(router, servers, unfinished, end, name="unfinished"):
     """A statement said behind a pipeline without a Sync commits it, and DISCARD ALL is a statement."""
-    visit(router, name, "CREATE TABLE IF NOT EXISTS log (word text)", "TRUNCATE log")
+    visit(router, name, *EMPTY_LOG)
     with open_session(router, name) as connection:
         connection.send(UNFINISHED[unfinished])
         time.sleep(0.02)
@@ -212,7 +213,7 @@ def test_what_was_not_finished_is_not_committed(router, servers, unfinished, end
 
 
 def test_a_finished_copy_is_no_hindrance(router, servers, name):
-    visit(router, name, "CREATE TABLE IF NOT EXISTS log (word text)", "TRUNCATE log")
+    visit(router, name, *EMPTY_LOG)
     with open_session(router, name) as connection:
         connection.send(wire.query_message("COPY log FROM STDIN") + wire.message(b"d", b"whole\n") + wire.message(b"c"))
         assert not connection.until_ready().errors
