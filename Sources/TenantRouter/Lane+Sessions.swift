@@ -169,9 +169,10 @@ extension Lane {
             return arm(session, at: min(reactor.now + Limits.keptBackendExitPause, lease.giveUpAt))
         }
         do throws(ReactorError) {
+            // Read first: what happens while it connects makes it older.
+            let epoch = commons.epoch(of: lease.instance)
             let backend = try reactor.connect(
                 to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
-            let epoch = commons.epoch(of: lease.instance)
             sessions[session].connecting(Attempt(lease: lease, backend: backend, epoch: epoch))
             sessions[session].way = socket
             arm(session, at: lease.giveUpAt)
