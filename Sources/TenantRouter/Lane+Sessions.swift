@@ -328,6 +328,7 @@ extension Lane {
 
     private mutating func perform(_ session: Token, _ action: Session.BackendEndedAction, _ backend: Token) {
         reactor.close(backend)
+        backendLeft(session)
         switch action {
         case .none: break
         case .pause(let attempt): pause(session, attempt)
@@ -458,6 +459,7 @@ extension Lane {
     /// The session ends in its middle: what is on its way to the client is still delivered.
     private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         reactor.close(relay.backend)
+        backendLeft(session)
         returnLease(of: relay.instance)
         if relay.isFrontendAtBoundary {
             tell(session, error.errorResponse())
@@ -537,6 +539,7 @@ extension Lane {
         case .explainWait(let tenant): explainWait(session, tenant)
         case .closeBackend(let backend, let instance):
             reactor.close(backend)
+            backendLeft(session)
             returnLease(of: instance)
             close(session)
         case .giveUp(let attempt):

@@ -524,6 +524,12 @@ extension Session {
     /// What was counted since it was last taken.
     mutating func takeTraffic() -> Traffic { meter.take() }
 
+    /// The instance in which something of this session's may have come into effect without a word, should its backend go
+    /// now.
+    var unheard: InstanceID? {
+        relay.backend != Relay.none.backend && relay.traces.mayHideNews ? relay.instance : nil
+    }
+
     enum BackendEndedAction {
         case none
         /// The instance closed a connection that was not ready yet.
