@@ -173,7 +173,13 @@ extension Commons {
 extension Commons {
     func epoch(of id: InstanceID) -> UInt64 { state.withLock { $0.instances[id]?.epoch ?? 0 } }
 
-    func beginEpoch(of id: InstanceID) { state.withLock { $0.instances[id]?.epoch += 1 } }
+    /// Answers the new one; nil for an instance that is not open.
+    @discardableResult func beginEpoch(of id: InstanceID) -> UInt64? {
+        state.withLock { state in
+            state.instances[id]?.epoch += 1
+            return state.instances[id]?.epoch
+        }
+    }
 
     /// The pool has given out so many leases of an instance.
     func note(leases: Int, of id: InstanceID) { state.withLock { $0.instances[id]?.leases = leases } }

@@ -6,7 +6,7 @@ import Reactor
 ///        │                                            ╰─────────────▶ ending        the last one
 ///        ╰─ violation: told, and then ─────────────────────────────────▲
 struct HTTPConnection {
-    /// When it was last given a chance to speak, on the reactor's clock.
+    /// When it last spoke, or was given a chance to, on the reactor's clock.
     var quietSince = Duration.zero
     private(set) var stream = Token(raw: 0)
     /// The one deadline that runs for it.
@@ -30,10 +30,10 @@ struct HTTPConnection {
 
     mutating func accepted(_ stream: Token) { self.stream = stream }
 
-    /// Whether nothing of a request has come: it may go to make room.
-    var isIdle: Bool {
+    /// Whether it has asked nothing, or not all of it: it may go to make room.
+    var isAsking: Bool {
         switch stage {
-        case .reading: reader.isEmpty
+        case .reading: true
         case .answering, .sending, .ending: false
         }
     }

@@ -162,6 +162,11 @@ extension Lane {
         report(.backendsOutdated(instance))
     }
 
+    /// A session's backend has gone, or is left alone, in the middle of something.
+    mutating func backendLeft(_ session: Token) {
+        if let instance = sessions[session].unheard { outdateBackends(of: instance) }
+    }
+
     mutating func dismissOutdated(of instance: InstanceID) {
         for backend in keptBackends.all(of: instance) where backend.isKept && !isCurrent(backend) { dismiss(backend) }
     }

@@ -175,9 +175,10 @@ extension Lane {
             return arm(session, at: min(reactor.now + Limits.keptBackendExitPause, lease.giveUpAt))
         }
         do throws(ReactorError) {
+            // Read first: what happens while it connects makes it older.
+            let epoch = commons.epoch(of: lease.instance)
             let backend = try reactor.connect(
                 to: .unix(path: socket.path), owner: Owner(.backend, slot: session.slot).raw)
-            let epoch = commons.epoch(of: lease.instance)
             sessions[session].connecting(Attempt(lease: lease, backend: backend, epoch: epoch))
             sessions[session].way = socket
             arm(session, at: lease.giveUpAt)
@@ -337,6 +338,7 @@ extension Lane {
 
     private mutating func perform(_ session: Token, _ action: Session.BackendEndedAction, _ backend: Token) {
         reactor.close(backend)
+        backendLeft(session)
         switch action {
         case .none: break
         case .pause(let attempt): pause(session, attempt)
@@ -467,6 +469,7 @@ extension Lane {
     /// The session ends in its middle: what is on its way to the client is still delivered.
     private mutating func terminate(_ session: Token, _ relay: Relay, _ error: ErrorMessage) {
         reactor.close(relay.backend)
+        backendLeft(session)
         returnLease(of: relay.instance)
         if relay.isFrontendAtBoundary {
             tell(session, error.errorResponse())
@@ -546,6 +549,7 @@ extension Lane {
         case .explainWait(let tenant): explainWait(session, tenant)
         case .closeBackend(let backend, let instance):
             reactor.close(backend)
+            backendLeft(session)
             returnLease(of: instance)
             close(session)
         case .giveUp(let attempt):

@@ -45,10 +45,10 @@ extension Router {
         }
     }
 
-    /// The longest idle one makes room, some ticks before the last place is taken: it needs one to leave. Past that the
-    /// newcomer is closed with this scope.
+    /// The one that has been silent for longest makes room, half a request or none, some ticks before the last place is
+    /// taken: it needs one to leave. Past that the newcomer is closed with this scope.
     private mutating func httpAccepted(_ descriptor: consuming Descriptor) {
-        if http.connections.count >= Limits.httpConnections { dropIdleHTTP() }
+        if http.connections.count >= Limits.httpConnections { dropSilentHTTP() }
         guard let connection = http.connections.insert(HTTPConnection()) else { return }
         do throws(ReactorError) {
             let stream = try reactor.adopt(descriptor, owner: Owner(.http, slot: connection.slot).raw)
@@ -62,10 +62,10 @@ extension Router {
         }
     }
 
-    private mutating func dropIdleHTTP() {
+    private mutating func dropSilentHTTP() {
         var longest: (connection: Token, since: Duration)?
         http.connections.forEach { token, connection in
-            guard connection.isIdle, connection.quietSince < longest?.since ?? .seconds(Int64.max) else { return }
+            guard connection.isAsking, connection.quietSince < longest?.since ?? .seconds(Int64.max) else { return }
             longest = (token, connection.quietSince)
         }
         guard let longest else { return }
@@ -81,6 +81,7 @@ extension Router {
         guard let connection = http.connections.token(at: slot) else { return }
         switch consume event {
         case .received(let buffer):
+            http.connections[connection].quietSince = reactor.now
             let action = buffer.withBytes { http.connections[connection].received($0) }
             perform(connection, action)
         case .sent: httpSent(connection)

@@ -35,9 +35,8 @@ struct Pauses {
     fileprivate var pausing: [Pending] = []
     /// Who waits for the backends to go that a reconnect meant.
     fileprivate var closing: [Pending] = []
-    /// Sessions up to this number had their backends when all were to be replaced, or those of one tenant.
-    fileprivate var reconnected: [TenantName: UInt64] = [:]
-    fileprivate var allReconnected: UInt64 = 0
+    /// Backends of an instance that are older than this epoch of it were there when they were to be replaced.
+    fileprivate var reconnected: [InstanceID: UInt64] = [:]
     /// Whether somebody may have reason to wait no longer.
     fileprivate(set) var isDue = false
 
@@ -159,11 +158,9 @@ extension Router {
 
     /// Backends that exist now are to be replaced, which happens when their sessions end.
     mutating func reconnect(_ tenant: TenantName?) {
-        let latest = commons.counts.sessionsEver
-        if let tenant { pauses.reconnected[tenant] = latest } else { pauses.allReconnected = latest }
         for snapshot in pool.snapshot where tenant.map({ $0 == snapshot.tenant }) ?? true {
             guard let instance = snapshot.instance else { continue }
-            commons.beginEpoch(of: instance)
+            pauses.reconnected[instance] = commons.beginEpoch(of: instance)
             orderAll(.dismissOutdatedBackends(of: instance))
         }
     }
@@ -177,10 +174,8 @@ extension Router {
 
     /// Whether its backend was there when a reconnect meant it.
     func isToReconnect(_ session: SessionEntry) -> Bool {
-        guard session.serverState == .active || session.serverState == .closing else { return false }
-        if session.number <= pauses.allReconnected { return true }
-        guard !pauses.reconnected.isEmpty, let tenant = try? TenantName(session.tenant) else { return false }
-        return session.number <= pauses.reconnected[tenant] ?? 0
+        guard let instance = session.instance, let epoch = pauses.reconnected[instance] else { return false }
+        return session.epoch < epoch
     }
 }
 

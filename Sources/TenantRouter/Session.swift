@@ -40,6 +40,8 @@ struct Session {
     private(set) var isConsole = false
     /// What its backend was opened with, while another session may have it after this one.
     private(set) var opening: Opening?
+    /// The instance's epoch when its backend was connected.
+    private(set) var epoch: UInt64 = 0
     /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
     var openDescriptors = 1
 
@@ -357,6 +359,7 @@ extension Session {
     mutating func connecting(_ attempt: Attempt) {
         guard case .arriving(let arrival, _) = stage else { return }
         stage = .arriving(arrival, .connecting(attempt))
+        epoch = attempt.epoch
         openDescriptors += 1
     }
 
@@ -514,11 +517,18 @@ extension Session {
     /// The same with a backend that was another session's.
     mutating func reopened(_ relay: Relay, _ opening: Opening, waited: Int64) {
         openDescriptors += 1
+        epoch = opening.epoch
         opened(relay, opening, waited: waited)
     }
 
     /// What was counted since it was last taken.
     mutating func takeTraffic() -> Traffic { meter.take() }
+
+    /// The instance in which something of this session's may have come into effect without a word, should its backend go
+    /// now.
+    var unheard: InstanceID? {
+        relay.backend != Relay.none.backend && relay.traces.mayHideNews ? relay.instance : nil
+    }
 
     enum BackendEndedAction {
         case none

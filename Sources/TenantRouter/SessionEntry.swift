@@ -37,6 +37,10 @@ struct SessionEntry: Sendable {
     let state: ClientState
     /// Nil while it has no backend.
     let serverState: ServerState?
+    /// Whose backend that is; nil while it has none.
+    let instance: InstanceID?
+    /// The instance's epoch when the backend was connected.
+    let epoch: UInt64
     /// Whom it waits for.
     let queuedFor: TenantName?
     /// In full detail.
@@ -68,13 +72,25 @@ extension Lane {
         return SessionEntry(
             session: id(session), number: sessions[session].number, user: label.user, tenant: label.tenant,
             application: label.application, state: SessionEntry.ClientState(stage),
-            serverState: SessionEntry.ServerState(stage), queuedFor: stage.queuedFor,
+            serverState: SessionEntry.ServerState(stage), instance: sessions[session].instance,
+            epoch: sessions[session].epoch, queuedFor: stage.queuedFor,
             peer: detail == .full ? reactor.peer(of: sessions[session].frontend) : nil,
             age: reactor.now - label.connectedAt,
             sinceRequest: reactor.now
                 - (sessions[session].meter.askedAt.map { .nanoseconds($0) } ?? label.connectedAt),
             backend: detail == .full ? commons.backend(ofSession: sessions[session].number) : nil,
             traffic: sessions[session].meter.traffic)
+    }
+}
+
+extension Session {
+    fileprivate var instance: InstanceID? {
+        switch stage {
+        case .arriving(_, .connecting(let attempt)), .arriving(_, .startingUp(let attempt, _)): attempt.lease.instance
+        case .relaying, .frontendEnded: relay.instance
+        case .abandoning(_, let instance): instance
+        case .awaitingStartup, .arriving, .flushing, .cancelling, .console, .lingering, .closed: nil
+        }
     }
 }
 

@@ -24,6 +24,10 @@ struct Traces: BitwiseCopyable {
     /// Everything was answered, and `DISCARD ALL` undoes what was done.
     var leaveNothing: Bool { owed == 0 && found.isDisjoint(with: [.unsynced, .lasting]) }
 
+    /// Whether the backend was asked something and has not answered: what comes of that others may feel, and nobody has
+    /// heard of it.
+    var mayHideNews: Bool { owed != 0 || found.contains(.unsynced) }
+
     /// Whether what the session was told at its start may not hold any more.
     var changedParameters: Bool { found.contains(.parameter) }
 

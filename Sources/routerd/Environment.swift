@@ -3,28 +3,6 @@ import Glibc
 
 /// The environment's half of the options table: every flag has a variable of the same name.
 enum Environment {
-    /// The value for an option: the flag if it was given, else the variable, else the default.
-    ///
-    /// - Parameters:
-    ///   - flag: what the command line gave.
-    ///   - name: the variable, `ROUTERD_…`.
-    ///   - fallback: the default.
-    static func value<Value: ExpressibleByArgument>(_ flag: Value?, _ name: String, default fallback: Value) throws
-        -> Value
-    {
-        try value(flag, name) ?? fallback
-    }
-
-    /// The same for an option without a default.
-    static func value<Value: ExpressibleByArgument>(_ flag: Value?, _ name: String) throws -> Value? {
-        if let flag { return flag }
-        guard let text = text(of: name) else { return nil }
-        guard let value = Value(argument: text) else {
-            throw Failure.usage("the environment variable \(name) has the value \"\(text)\", which is not valid for it")
-        }
-        return value
-    }
-
     /// A variable that is meant for this process alone: no child is to see it.
     static func take(_ name: String) -> String? {
         defer { unsafe unsetenv(name) }

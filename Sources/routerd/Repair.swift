@@ -23,6 +23,9 @@ struct Repair: ParsableCommand {
     @Option(help: ArgumentHelp("Where the tenants' data directories stand (default: ./data).", valueName: "path"))
     var dir: String?
 
+    @Option(help: ArgumentHelp("Its server's configuration file, for what no flag says.", valueName: "file"))
+    var config: String?
+
     @Flag(help: "Remove the lines without asking.")
     var yes = false
 
@@ -33,13 +36,15 @@ struct Repair: ParsableCommand {
     var confine: Confinement?
 
     func run() throws {
-        let directory = try Environment.value(dir, "ROUTERD_DIR", default: "./data")
+        // The file may be root's alone.
+        var sources = try OptionSources(config: config)
+        let directory = try sources.value(.dir, dir) ?? RouterOption.dir.fallback
+        let binDirectory = try sources.value(.postgresBin, postgresBin)
+        let confinement = try sources.value(.confine, confine) ?? .auto
         try becomeUser(of: directory)
         do {
             let repair = try TenantRepair(
-                tenant: name, baseDirectory: directory,
-                postgresBinDirectory: try Environment.value(postgresBin, "ROUTERD_POSTGRES_BIN"),
-                confinement: try Environment.value(confine, "ROUTERD_CONFINE", default: .auto))
+                tenant: name, baseDirectory: directory, postgresBinDirectory: binDirectory, confinement: confinement)
             let diagnosis = try Interruptions.held { try repair.examine(isCancelled: Interruptions.isPending) }
             try act(on: diagnosis, repair)
         } catch let error as RouterError {

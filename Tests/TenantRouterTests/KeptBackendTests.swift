@@ -93,6 +93,18 @@ private func command(_ tag: String) -> [UInt8] { frame("C", Array("\(tag)\0".utf
         #expect(!isNews)
     }
 
+    /// A client that went before the answer left older backends to others, whatever it had asked.
+    @Test func newsThatNobodyHeard() {
+        #expect(!traces([], []).traces.mayHideNews)
+        #expect(!traces(Says.query, command("SELECT 1")).traces.mayHideNews)
+        #expect(!traces(Says.query, command("ALTER ROLE")).traces.mayHideNews, "that is known already")
+        #expect(traces(Says.query, []).traces.mayHideNews)
+        #expect(traces(Says.query, frame("C", Array("REVOKE\0".utf8))).traces.mayHideNews)
+        #expect(traces(Says.query + Says.query, command("SELECT 1")).traces.mayHideNews)
+        // COMMIT needs no Sync.
+        #expect(traces(frame("P") + frame("B") + frame("E"), []).traces.mayHideNews)
+    }
+
     @Test func terminate() {
         var relay = traces([], [])
         #expect(relay.isTerminate(Says.terminate))

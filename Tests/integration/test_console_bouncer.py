@@ -343,6 +343,24 @@ def test_reconnect_and_wait_close(router, console, later):
             wait.result(timeout=10)
 
 
+def test_whoever_waited_at_a_reconnect_gets_a_new_backend(router, console, later):
+    """WAIT_CLOSE waited for the sessions of clients that had been in the queue, although their backends were new."""
+    with control(router) as other, router.connect("awaited") as old:
+        pause = later(other.execute, "PAUSE awaited")
+        assert processes.eventually(lambda: database(console, "awaited")["paused"] == 1, within=5)
+        newcomer = later(router.connect, "awaited")
+        assert processes.eventually(lambda: rows(console, "SHOW QUEUE"), within=5)
+        console.execute("RECONNECT awaited")
+        console.execute("RESUME awaited")
+        assert pause.exception(timeout=10)
+        with newcomer.result(timeout=10):
+            wait = later(other.execute, "WAIT_CLOSE awaited")
+            needed = sorted(row["close_needed"] for row in rows(console, "SHOW SERVERS") if row["database"] == "awaited")
+            assert needed == [0, 1] and not wait.done()
+            old.close()
+            wait.result(timeout=5)
+
+
 def test_set_and_reload(router, console, file):
     """SET holds until the file is read again; a file that is wrong changes nothing and says so."""
     def value(key):

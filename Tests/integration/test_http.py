@@ -202,13 +202,33 @@ def test_the_log_of_an_instance(router, name):
 # Bounds
 
 
-def test_whoever_says_nothing_makes_room(router):
-    """More connections than there are places: the idle ones go, and the last one is served."""
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost:"], ids=["nothing", "half"])
+def test_whoever_falls_silent_makes_room(router, said):
+    """More connections than there are places: the silent ones go, and the last one is served. Half a request kept its
+    place for ten seconds."""
     with contextlib.ExitStack() as stack:
         for _ in range(100):
-            stack.enter_context(socket.create_connection(place(router), 5))
+            stack.enter_context(socket.create_connection(place(router), 5)).sendall(said)
             time.sleep(0.002)
         assert ask(router, "/healthz")[0] == 200
+
+
+def test_whoever_goes_on_speaking_keeps_its_place(router):
+    """The one that has been silent for longest goes, not the one that came first."""
+    def crowd(count):
+        for _ in range(count):
+            stack.enter_context(socket.create_connection(place(router), 5)).sendall(b"GET /healthz")
+            time.sleep(0.002)
+
+    with contextlib.ExitStack() as stack:
+        slow = stack.enter_context(socket.create_connection(place(router), 5))
+        slow.sendall(b"GET /healthz HTTP/1.1\r\n")
+        crowd(20)
+        slow.sendall(b"Host: localhost\r\n")
+        time.sleep(0.05)
+        crowd(15)
+        slow.sendall(b"\r\n")
+        assert slow.recv(1024).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("head, status", [

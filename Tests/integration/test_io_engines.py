@@ -3,6 +3,7 @@
 The whole suite runs on one engine with ROUTERD_TEST_IO=io_uring (or epoll)."""
 
 import errno
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_a_refusing_kernel_does_not_matter_to_auto(routers, home, monkeypatch):
     router = routers("--io", "auto")
     assert router.value("tenant", "SELECT 1") == 1
     assert "bytes are moved by epoll" in router.log
+
+
+@pytest.mark.parametrize("engine, code, verdict", [("auto", 0, "ok"), ("io_uring", 1, "problem")])
+def test_check_says_the_same(home, engine, code, verdict):
+    """It read a sysctl and called io_uring allowed, where the limit of locked memory was too low for it."""
+    result = subprocess.run(
+        [sys.executable, WITHOUT_IO_URING, str(errno.ENOMEM), BINARY, "check", "--json", "--io", engine,
+         "--dir", home / "data", "--port", str(free_port()), "--max-instances", "10"],
+        env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    [found] = [finding for finding in json.loads(result.stdout) if finding["topic"] == "io_uring"]
+    assert (found["verdict"], result.returncode) == (verdict, code) and "LimitMEMLOCK=" in found["what"], result
 
 
 @pytest.mark.parametrize("number, words", [(errno.EPERM, "seccomp"), (errno.ENOSYS, "kernel has none")])

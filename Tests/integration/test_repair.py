@@ -173,6 +173,19 @@ def test_who_does_not_exist(router, tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize(
+    "line, code, words", [("", 1, 'database "nobody" does not exist'), ('confine = "loosely"', 2, "routerd.toml:2: confine"),
+                          ('postgres-bin = "/nowhere/bin"', 1, "/nowhere/bin")],
+    ids=["dir", "confine", "postgres-bin"])
+def test_what_its_servers_file_says(router, tmp_path, line, code, words):
+    """Where the file alone names the directory, it looked in ./data, or did not know the option."""
+    file = tmp_path / "routerd.toml"
+    file.write_text(f'dir = "{router.directory}"\n{line}\n')
+    result = command("repair", "nobody", "--config", file)
+    assert result.returncode == code and words in result.stderr, result
+    assert command("repair", "nobody", environment={"ROUTERD_CONFIG": str(file)}).stderr == result.stderr
+
+
 def test_without_a_server(routers):
     """The server does not start either, where it is the only tenant's fault; or it is on another machine."""
     router = routers()

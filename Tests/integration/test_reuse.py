@@ -3,6 +3,8 @@ one before him is here, and what others may notice of backends that wait."""
 
 import os
 import signal
+import socket
+import struct
 import threading
 import time
 
@@ -322,6 +324,28 @@ def test_a_role_that_may_not_log_in_does_not(router, servers, name):
     visit(router, name, user="bob")
     assert len(servers.kept(name)) == 1
     visit(router, name, "ALTER ROLE bob NOLOGIN")
+    with router.wire() as connection:
+        assert connection.startup("bob", name).errors[0].sqlstate == "28000"
+
+
+@pytest.mark.parametrize("end", ["reset", "KILL_CLIENT"])
+def test_a_change_whose_client_went_before_the_answer(router, servers, name, end):
+    """Nobody heard that he may not log in any more, and for a minute he was given the backend that he had before."""
+    with open_session(router, name, user="carol") as admin, open_session(router, name) as witness:
+        visit(router, name, user="bob")
+        assert len(servers.kept(name)) == 1
+        admin.send(wire.query_message("ALTER ROLE bob NOLOGIN; SELECT pg_sleep(0.3)"))
+        running = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'carol' AND wait_event = 'PgSleep'"
+        assert processes.eventually(lambda: witness.query(running).value == "1", 5)
+        if end == "reset":
+            admin.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            admin.close()
+        else:
+            [client] = [row for row in servers.console.execute("SHOW CLIENTS").fetchall() if row["user"] == "carol"]
+            servers.console.execute(f"KILL_CLIENT {client['id']}")
+        allowed = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'bob'"
+        assert processes.eventually(lambda: witness.query(allowed).value == "f", 5)
+        assert processes.eventually(lambda: not servers.kept(name), 1)
     with router.wire() as connection:
         assert connection.startup("bob", name).errors[0].sqlstate == "28000"
 
