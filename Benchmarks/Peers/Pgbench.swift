@@ -46,7 +46,9 @@ struct Pgbench {
         _ = try run(["-i", "-q", "-s", "\(scale)"], port: port)
         let psql = try Psql(tools: tools, directory: directory, port: port, "CHECKPOINT")
         // Whoever is no superuser leaves it to PostgreSQL.
-        guard psql.hasSucceeded || psql.lastWords.contains("must be superuser") else { throw .program("CHECKPOINT failed.", output: psql.lastWords) }
+        guard psql.hasSucceeded || psql.lastWords.contains("must be superuser") else {
+            throw .program("CHECKPOINT failed.", output: psql.lastWords)
+        }
     }
 
     /// What is measured.
