@@ -187,7 +187,7 @@ def test_the_log_level_at_run_time(routers, file):
     reload(router, file, "log-level = 'debug'", "log-level: info → debug")
     before = len(router.log)
     router.value("tenant", "SELECT 1")
-    assert " debug " in router.log[before:]
+    assert processes.eventually(lambda: " debug " in router.log[before:], 5), router.log
 
 
 def test_reload_under_load(routers, file):
