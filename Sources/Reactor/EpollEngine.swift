@@ -66,11 +66,10 @@ struct EpollEngine: ~Copyable {
 // MARK: - Taking sources in
 
 extension EpollEngine {
-    /// Takes a descriptor in and registers it for its life.
+    /// Takes a descriptor that does not block in and registers it for its life.
     mutating func add(
         _ descriptor: consuming Descriptor, kind: Source.Kind, owner: UInt64, _ core: inout ReactorCore
     ) throws(ReactorError) -> Token {
-        if kind != .process { try SystemCalls.makeNonBlocking(descriptor.number) }
         let token = try insert(descriptor, kind: kind, life: .open, owner: owner)
         if kind == .listener { sources[token].subscription = .armed }
         if let errno = register(token) {

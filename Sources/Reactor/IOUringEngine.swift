@@ -135,11 +135,10 @@ struct IOUringEngine: ~Copyable {
 // MARK: - Taking sources in
 
 extension IOUringEngine {
-    /// Takes a descriptor in.
+    /// Takes a descriptor in that does not block.
     mutating func add(
         _ descriptor: consuming Descriptor, kind: Source.Kind, owner: UInt64, _ core: inout ReactorCore
     ) throws(ReactorError) -> Token {
-        if kind != .process { try SystemCalls.makeNonBlocking(descriptor.number) }
         let token = try insert(descriptor, kind: kind, life: .open, owner: owner)
         if kind == .listener { sources[token].subscription = .armed }
         scheduleArming(token)

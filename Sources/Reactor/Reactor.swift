@@ -99,8 +99,20 @@ public struct Reactor: ~Copyable {
 
 extension Reactor {
     /// Accepts connections on a listening socket until disarmed: `.accepted` each. Armed from the start.
-    public mutating func accept(on listener: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
-        try add(listener, kind: .listener, owner: owner)
+    ///
+    /// - Parameter options: what every connection has from its first moment on, because it inherits it, `tcp(7)`. An
+    ///   option that the kernel does not know is left out; on a Unix socket all are.
+    public mutating func accept(
+        on listener: consuming Descriptor, options: StreamOptions? = nil, owner: UInt64
+    ) throws(ReactorError) -> Token {
+        options?.apply(to: listener.number)
+        try SystemCalls.makeNonBlocking(listener.number)
+        return try add(listener, kind: .listener, owner: owner)
+    }
+
+    /// Takes over a stream that a listener has accepted, which does not block already. Not armed.
+    public mutating func adopt(accepted stream: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
+        try add(stream, kind: .stream, owner: owner)
     }
 
     /// Takes over anything readable: a TCP or Unix stream, a datagram socket, a pipe, an inotify descriptor. Not armed.
@@ -109,6 +121,7 @@ extension Reactor {
     /// sends to a pipe ignores SIGPIPE; sockets raise none.
     public mutating func adopt(_ stream: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
         let kind = Self.kind(of: stream.number)
+        try SystemCalls.makeNonBlocking(stream.number)
         return try add(stream, kind: kind, owner: owner)
     }
 
@@ -263,13 +276,6 @@ extension Reactor {
     public mutating func signal(_ number: CInt, process token: Token) -> Bool {
         guard let pidfd = self.number(of: token) else { return false }
         return ce_pidfd_send_signal(pidfd, number) == 0
-    }
-
-    /// Sets options of a TCP stream; on anything else nothing happens. An option that the kernel does not know is left
-    /// out.
-    public mutating func configure(_ token: Token, _ options: StreamOptions) {
-        guard let number = number(of: token) else { return }
-        options.apply(to: number)
     }
 
     /// Where the peer of a stream sits; nil when it is gone.

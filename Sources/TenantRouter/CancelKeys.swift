@@ -22,15 +22,26 @@ struct CancelKeys {
     /// allows four bytes and nothing else.
     mutating func issue(for key: CancelKey, of instance: InstanceID, session number: UInt64) -> CancelKey {
         revoke(session: number)
-        var random = SystemRandomNumberGenerator()
         while true {
-            let secret = key.secret.map { _ in UInt8.random(in: .min ... .max, using: &random) }
-            let fresh = CancelKey(processID: key.processID, secret: secret)
+            let fresh = CancelKey(processID: key.processID, secret: Self.secret(byteCount: key.secret.count))
             guard targets[fresh] == nil else { continue }
             targets[fresh] = Target(instance: instance, key: key)
             issued[number] = fresh
             return fresh
         }
+    }
+
+    /// From the kernel, eight bytes a call.
+    private static func secret(byteCount: Int) -> [UInt8] {
+        var random = SystemRandomNumberGenerator()
+        var secret: [UInt8] = []
+        while secret.count < byteCount {
+            let word = random.next()
+            for shift in stride(from: 0, to: 64, by: 8) where secret.count < byteCount {
+                secret.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
+        }
+        return secret
     }
 
     /// The backend that a cancel request means; a wrong key means none, and nobody learns that it was wrong.

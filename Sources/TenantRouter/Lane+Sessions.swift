@@ -130,8 +130,9 @@ extension Lane {
     /// Where a client sits; on a Unix socket, who it is.
     private func address(of session: Token) -> String {
         let frontend = sessions[session].frontend
-        if let peer = reactor.credentials(of: frontend) { return "unix:uid=\(peer.userID),pid=\(peer.processID)" }
-        return reactor.peer(of: frontend).map { "\($0)" } ?? ""
+        guard let peer = reactor.peer(of: frontend) else { return "" }
+        guard case .unix = peer else { return "\(peer)" }
+        return reactor.credentials(of: frontend).map { "unix:uid=\($0.userID),pid=\($0.processID)" } ?? ""
     }
 
     /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that

@@ -198,10 +198,9 @@ extension Lane {
         guard let session = sessions.insert(newcomer) else { return commons.left(newcomer, lane: index) }
         remember(silent: session)
         do throws(ReactorError) {
-            let frontend = try reactor.adopt(descriptor, owner: Owner(.frontend, slot: session.slot).raw)
+            let frontend = try reactor.adopt(accepted: descriptor, owner: Owner(.frontend, slot: session.slot).raw)
             sessions[session].accepted(frontend)
             sessions[session].label.connectedAt = reactor.now
-            reactor.configure(frontend, Limits.clientSockets)
             arm(session, after: configuration.startupTimeout)
             reactor.receive(frontend)
         } catch {

@@ -21,18 +21,17 @@ extension ReactorTests {
                     continue
                 }
                 let address = try Peer.address(of: listener)
-                let listening = try rig.reactor.accept(on: listener, owner: 1)
+                let options = StreamOptions(
+                    keepalive: .init(idle: .seconds(60), interval: .seconds(10), count: 6), userTimeout: .seconds(30))
+                let listening = try rig.reactor.accept(on: listener, options: options, owner: 1)
                 let ours = try rig.reactor.connect(to: address, owner: 2)
                 rig.reactor.send(copying: [1, 2, 3], to: ours)
                 try rig.run { $0.diary.count >= 3 }
                 #expect(rig.seen(by: 2) == [.connected, .sent])
                 guard case .accepted(let number) = rig.seen(by: 1).first else { throw Stuck() }
                 let theirs = try rig.adopt(number, owner: 3)
-                rig.reactor.configure(
-                    theirs,
-                    StreamOptions(
-                        keepalive: .init(idle: .seconds(60), interval: .seconds(10), count: 6),
-                        userTimeout: .seconds(30)))
+                #expect(fcntl(number, F_GETFL) & O_NONBLOCK != 0)
+                if case .unix = place {} else { #expect(Self.streamOptions(of: number) == [1, 1, 60, 10, 6, 30_000]) }
                 rig.reactor.receive(theirs)
                 rig.reactor.receive(ours)
                 rig.reactor.send(copying: [4], to: theirs)
@@ -48,6 +47,20 @@ extension ReactorTests {
                 for token in [listening, ours, theirs] { rig.reactor.close(token) }
                 try rig.run { rig in (1...3).allSatisfy { rig.seen(by: $0).last == .closed } }
                 rig.forget()
+            }
+        }
+
+        /// An accepted connection inherits what its listener was given.
+        private static func streamOptions(of number: CInt) -> [CInt] {
+            let tcp = CInt(IPPROTO_TCP)
+            return [
+                (tcp, TCP_NODELAY), (SOL_SOCKET, SO_KEEPALIVE), (tcp, TCP_KEEPIDLE), (tcp, TCP_KEEPINTVL),
+                (tcp, TCP_KEEPCNT), (tcp, TCP_USER_TIMEOUT),
+            ].map { level, option in
+                var value: CInt = -1
+                var length = socklen_t(MemoryLayout<CInt>.size)
+                guard unsafe getsockopt(number, level, option, &value, &length) == 0 else { return -1 }
+                return value
             }
         }
 

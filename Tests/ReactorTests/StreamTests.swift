@@ -249,7 +249,6 @@ extension ReactorTests {
             rig.reactor.send(copying: [1], to: token)
             rig.reactor.finish(token)
             rig.reactor.close(token)
-            rig.reactor.configure(token, StreamOptions())
             #expect(rig.reactor.peer(of: token) == nil)
             try rig.run(for: .milliseconds(1))
             #expect(rig.seen(by: 1) == [.closed])
