@@ -33,19 +33,29 @@ public struct Reactor: ~Copyable {
     /// - Throws: `.engineUnavailable`, or the kernel's refusal.
     public init(engine: EngineKind, limits: ReactorLimits = ReactorLimits()) throws(ReactorError) {
         let core = try ReactorCore(limits: limits)
-        switch engine {
-        case .auto, .epoll:
+        driver = try Self.open(engine, core)
+        self.core = core
+    }
+
+    private static func open(_ kind: EngineKind, _ core: borrowing ReactorCore) throws(ReactorError) -> Engine {
+        switch kind {
+        case .auto:
+            do throws(ReactorError) {
+                return try open(.ioUring, core)
+            } catch {
+                // What every kernel allows.
+                return try open(.epoll, core)
+            }
+        case .epoll:
             let epoll = try EpollEngine(core)
-            self.core = core
             let place = UnsafeMutablePointer<EpollEngine>.allocate(capacity: 1)
             unsafe place.initialize(to: epoll)
-            unsafe driver = .epoll(place)
+            return unsafe .epoll(place)
         case .ioUring:
             let ioUring = try IOUringEngine(core)
-            self.core = core
             let place = UnsafeMutablePointer<IOUringEngine>.allocate(capacity: 1)
             unsafe place.initialize(to: ioUring)
-            unsafe driver = .ioUring(place)
+            return unsafe .ioUring(place)
         }
     }
 
@@ -99,13 +109,7 @@ public struct Reactor: ~Copyable {
 
 extension Reactor {
     /// Accepts connections on a listening socket until disarmed: `.accepted` each. Armed from the start.
-    ///
-    /// - Parameter options: what every connection has from its first moment on, because it inherits it, `tcp(7)`. An
-    ///   option that the kernel does not know is left out; on a Unix socket all are.
-    public mutating func accept(
-        on listener: consuming Descriptor, options: StreamOptions? = nil, owner: UInt64
-    ) throws(ReactorError) -> Token {
-        options?.apply(to: listener.number)
+    public mutating func accept(on listener: consuming Descriptor, owner: UInt64) throws(ReactorError) -> Token {
         try SystemCalls.makeNonBlocking(listener.number)
         return try add(listener, kind: .listener, owner: owner)
     }
@@ -276,6 +280,13 @@ extension Reactor {
     public mutating func signal(_ number: CInt, process token: Token) -> Bool {
         guard let pidfd = self.number(of: token) else { return false }
         return ce_pidfd_send_signal(pidfd, number) == 0
+    }
+
+    /// Sets options of a TCP stream; on anything else nothing happens. An option that the kernel does not know is left
+    /// out.
+    public mutating func configure(_ token: Token, _ options: StreamOptions) {
+        guard let number = number(of: token) else { return }
+        options.apply(to: number)
     }
 
     /// Where the peer of a stream sits; nil when it is gone.

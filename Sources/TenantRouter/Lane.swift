@@ -201,6 +201,7 @@ extension Lane {
             let frontend = try reactor.adopt(accepted: descriptor, owner: Owner(.frontend, slot: session.slot).raw)
             sessions[session].accepted(frontend)
             sessions[session].label.connectedAt = reactor.now
+            reactor.configure(frontend, Limits.clientSockets)
             arm(session, after: configuration.startupTimeout)
             reactor.receive(frontend)
         } catch {

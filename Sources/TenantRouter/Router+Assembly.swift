@@ -101,9 +101,7 @@ extension Router {
 
     private mutating func open(_ listeners: RouterListeners) throws(ReactorError) {
         for listener in listeners.takeAll() {
-            self.listeners.append(
-                try reactor.accept(
-                    on: Descriptor(owning: listener), options: Limits.clientSockets, owner: Owner(.listener).raw))
+            self.listeners.append(try reactor.accept(on: Descriptor(owning: listener), owner: Owner(.listener).raw))
         }
         controlListener = try reactor.accept(on: try premises.control.listen(), owner: Owner(.listener).raw)
         try listenForHTTP(listeners.takeHTTP(), at: listeners.httpAddress)

@@ -31,8 +31,7 @@ extension Router {
     mutating func listenForHTTP(_ descriptors: [CInt], at address: String?) throws(ReactorError) {
         for descriptor in descriptors {
             http.listeners.append(
-                try reactor.accept(
-                    on: Descriptor(owning: descriptor), options: Limits.clientSockets, owner: Owner(.httpListener).raw))
+                try reactor.accept(on: Descriptor(owning: descriptor), owner: Owner(.httpListener).raw))
         }
         if let address { log.info("metrics and the status page are served on http://\(address)/") }
     }
@@ -55,6 +54,7 @@ extension Router {
             let stream = try reactor.adopt(accepted: descriptor, owner: Owner(.http, slot: connection.slot).raw)
             http.connections[connection].accepted(stream)
             http.connections[connection].quietSince = reactor.now
+            reactor.configure(stream, Limits.clientSockets)
             armHTTP(connection, after: Limits.httpRequestDeadline)
             reactor.receive(stream)
         } catch {

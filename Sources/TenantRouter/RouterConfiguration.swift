@@ -240,7 +240,7 @@ public enum Confinement: String, Sendable, CaseIterable {
 
 /// Which kernel interface moves the bytes. Clients see no difference.
 public enum IOEngine: String, Sendable, CaseIterable {
-    /// The one that measures better: epoll.
+    /// The one that measures better, io_uring; epoll where the kernel refuses it.
     case auto
     /// `epoll(7)`.
     case epoll

@@ -21,16 +21,19 @@ extension ReactorTests {
                     continue
                 }
                 let address = try Peer.address(of: listener)
-                let options = StreamOptions(
-                    keepalive: .init(idle: .seconds(60), interval: .seconds(10), count: 6), userTimeout: .seconds(30))
-                let listening = try rig.reactor.accept(on: listener, options: options, owner: 1)
+                let listening = try rig.reactor.accept(on: listener, owner: 1)
                 let ours = try rig.reactor.connect(to: address, owner: 2)
                 rig.reactor.send(copying: [1, 2, 3], to: ours)
                 try rig.run { $0.diary.count >= 3 }
                 #expect(rig.seen(by: 2) == [.connected, .sent])
                 guard case .accepted(let number) = rig.seen(by: 1).first else { throw Stuck() }
-                let theirs = try rig.adopt(number, owner: 3)
                 #expect(fcntl(number, F_GETFL) & O_NONBLOCK != 0)
+                let theirs = try rig.reactor.adopt(accepted: Descriptor(owning: number), owner: 3)
+                rig.reactor.configure(
+                    theirs,
+                    StreamOptions(
+                        keepalive: .init(idle: .seconds(60), interval: .seconds(10), count: 6),
+                        userTimeout: .seconds(30)))
                 if case .unix = place {} else { #expect(Self.streamOptions(of: number) == [1, 1, 60, 10, 6, 30_000]) }
                 rig.reactor.receive(theirs)
                 rig.reactor.receive(ours)
@@ -50,7 +53,6 @@ extension ReactorTests {
             }
         }
 
-        /// An accepted connection inherits what its listener was given.
         private static func streamOptions(of number: CInt) -> [CInt] {
             let tcp = CInt(IPPROTO_TCP)
             return [

@@ -78,6 +78,79 @@ extension ReactorTests {
             close(theirs)
         }
 
+        /// Whoever can go on at once is told so by the call, and not a second time.
+        @Test(arguments: Engines.available) func aPassThatLeavesAtOnceIsToldByTheCall(_ engine: EngineKind) throws {
+            let rig = try Rig(engine)
+            let (ours, theirs) = try Peer.pair()
+            let token = try rig.adopt(ours, owner: 1)
+            #expect(rig.pass([1, 2, 3], to: token))
+            #expect(Peer.receive(3, from: theirs) == [1, 2, 3])
+            try rig.run(for: .milliseconds(2))
+            #expect(rig.seen(by: 1).isEmpty)
+            let piece = [UInt8].pattern(60_000)
+            var left = 0
+            while rig.pass(piece, to: token) { left += 1 }
+            #expect(!rig.pass([4, 5], to: token), "there is one in front of it")
+            let sent = piece.count * (left + 1) + 2
+            let reader = try Background { Peer.receive(sent, from: theirs) }
+            try rig.run { $0.seen(by: 1).count == 2 }
+            let received = try reader.join()
+            #expect(received.count == sent && received.suffix(2) == [4, 5])
+            #expect(
+                received.prefix(piece.count * (left + 1)).elementsEqual(
+                    Array(repeating: piece, count: left + 1).joined()))
+            try rig.run(for: .milliseconds(2))
+            #expect(rig.seen(by: 1) == [.sent, .sent])
+            rig.reactor.close(token)
+            #expect(!rig.pass([6], to: token))
+            try rig.run { $0.seen(by: 1).last == .closed }
+            #expect(!rig.pass([6], to: token))
+            close(theirs)
+        }
+
+        /// A peer that has gone: the failure is told, and once.
+        @Test(arguments: Engines.available) func aPassToAPeerThatIsGoneFails(_ engine: EngineKind) throws {
+            let rig = try Rig(engine)
+            let (ours, theirs) = try Peer.pair()
+            let token = try rig.adopt(ours, owner: 1)
+            close(theirs)
+            #expect(!rig.pass([1], to: token))
+            #expect(!rig.pass([2], to: token))
+            try rig.run { !$0.seen(by: 1).isEmpty }
+            try rig.run(for: .milliseconds(2))
+            #expect(rig.seen(by: 1) == [.failed(EPIPE)])
+        }
+
+        /// Many at once may share a call, and are told when it was made.
+        @Test(arguments: Engines.available) func everyPassIsToldInOneOfTwoWays(_ engine: EngineKind) throws {
+            let rig = try Rig(engine)
+            let pairs = try (0..<8).map { _ in try Peer.pair() }
+            let tokens = try pairs.map { try rig.adopt($0.0, owner: 1) }
+            for token in tokens { rig.reactor.receive(token) }
+            try rig.run(for: .milliseconds(1))
+            for (_, theirs) in pairs { Peer.send([9], to: theirs) }
+            var echoed = 0
+            var told = 0
+            while told < pairs.count {
+                rig.reactor.wait()
+                while let completion = rig.reactor.next() {
+                    let token = completion.token
+                    switch completion.takeEvent() {
+                    case .received(let buffer):
+                        echoed += 1
+                        if rig.reactor.pass(buffer, to: token) { told += 1 }
+                    case .sent: told += 1
+                    default: Issue.record("neither bytes nor a send")
+                    }
+                }
+            }
+            #expect(echoed == pairs.count && told == pairs.count)
+            for (_, theirs) in pairs {
+                #expect(Peer.receive(1, from: theirs) == [9])
+                close(theirs)
+            }
+        }
+
         /// The end came together with bytes while the source was disarmed: both are remembered.
         @Test(arguments: Engines.available) func anEndThatCameWhileDisarmedIsRemembered(_ engine: EngineKind) throws {
             let rig = try Rig(engine)
@@ -249,6 +322,7 @@ extension ReactorTests {
             rig.reactor.send(copying: [1], to: token)
             rig.reactor.finish(token)
             rig.reactor.close(token)
+            rig.reactor.configure(token, StreamOptions())
             #expect(rig.reactor.peer(of: token) == nil)
             try rig.run(for: .milliseconds(1))
             #expect(rig.seen(by: 1) == [.closed])

@@ -117,6 +117,13 @@ final class Rig {
         diary = []
     }
 
+    /// Whether bytes that fit into one buffer have left with the call.
+    func pass(_ bytes: [UInt8], to token: Token) -> Bool {
+        var buffer = reactor.buffer()
+        buffer.append(bytes)
+        return reactor.pass(buffer, to: token)
+    }
+
     /// Takes over one end of a pair.
     func adopt(_ number: CInt, owner: UInt64) throws -> Token {
         try reactor.adopt(Descriptor(owning: number), owner: owner)

@@ -10,8 +10,10 @@ import pytest
 import processes
 from router import BINARY, PREFIX, Router, looked_after
 
-# A shell that starts this in the background has it, and every program under test, ignore Ctrl-C; nohup, hangups.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A shell that starts this in the background has it, and every program under test, ignore Ctrl-C; nohup, hangups. A
+# handler is not handed on as being ignored is.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
