@@ -99,13 +99,13 @@ struct Page {
         :root {
           --paper: #fbfbfa; --card: #ffffff; --ink: #1d2330; --faint: #667085; --line: #e2e5ea;
           --direct: #98a2b3; --forwarder: #2f9e8f; --pgbouncer: #d98a1f; --routerd: #2f62d9; --workers: #8a4fd3;
-          --io_uring: #c2468f; --unconfined: #8a7a3c;
+          --epoll: #c2468f; --unconfined: #8a7a3c;
         }
         @media (prefers-color-scheme: dark) {
           :root {
             --paper: #12151b; --card: #1a1f28; --ink: #e6e9ef; --faint: #98a2b3; --line: #2c3340;
             --direct: #7d8799; --forwarder: #3fb8a6; --pgbouncer: #e8a545; --routerd: #6b96ff; --workers: #b388f0;
-            --io_uring: #e57fb9; --unconfined: #c9b566;
+            --epoll: #e57fb9; --unconfined: #c9b566;
           }
         }
         * { box-sizing: border-box; }
@@ -137,7 +137,7 @@ struct Page {
         rect.pgbouncer { fill: var(--pgbouncer); } path.pgbouncer { stroke: var(--pgbouncer); }
         rect.routerd { fill: var(--routerd); } path.routerd { stroke: var(--routerd); }
         rect.workers { fill: var(--workers); } path.workers { stroke: var(--workers); }
-        rect.io_uring { fill: var(--io_uring); } path.io_uring { stroke: var(--io_uring); }
+        rect.epoll { fill: var(--epoll); } path.epoll { stroke: var(--epoll); }
         rect.unconfined { fill: var(--unconfined); } path.unconfined { stroke: var(--unconfined); }
         .legend {
           display: flex; flex-wrap: wrap; gap: .3rem 1.25rem; margin: .75rem 0 0; padding: 0; list-style: none;
@@ -150,7 +150,7 @@ struct Page {
         .legend .pgbouncer::before { background: var(--pgbouncer); }
         .legend .routerd::before { background: var(--routerd); }
         .legend .workers::before { background: var(--workers); }
-        .legend .io_uring::before { background: var(--io_uring); }
+        .legend .epoll::before { background: var(--epoll); }
         .legend .unconfined::before { background: var(--unconfined); }
         .table { overflow-x: auto; margin-bottom: .75rem; }
         table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }

@@ -19,8 +19,8 @@ struct Peer {
         case routerd
         /// The same with two workers.
         case workers
-        /// The same on io_uring, where `--io auto` takes epoll.
-        case ioUring = "io_uring"
+        /// The same on epoll, which `--io auto` takes only where the kernel refuses io_uring.
+        case epoll
         /// The same in front of an instance that is not confined, like the PostgreSQL of the other peers.
         case unconfined
 
@@ -35,7 +35,7 @@ struct Peer {
             case .pgbouncer: "PgBouncer"
             case .routerd: "routerd"
             case .workers: "routerd, 2 workers"
-            case .ioUring: "routerd, io_uring"
+            case .epoll: "routerd, epoll"
             case .unconfined: "routerd, unconfined"
             }
         }
@@ -46,7 +46,7 @@ struct Peer {
             case .direct, .forwarder, .pgbouncer: nil
             case .routerd: .init()
             case .workers: .init(workers: 2)
-            case .ioUring: .init(engine: "io_uring")
+            case .epoll: .init(engine: "epoll")
             case .unconfined: .init(isConfined: false)
             }
         }

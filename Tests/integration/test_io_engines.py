@@ -1,4 +1,5 @@
-"""Both engines move the same bytes: what is about bytes is told again on io_uring, and how a refusal is said.
+"""Both engines move the same bytes: what is about bytes is told again on the one that `auto` does not take, and how a
+refusal is said.
 
 The whole suite runs on one engine with ROUTERD_TEST_IO=io_uring (or epoll)."""
 
@@ -20,7 +21,7 @@ from test_notify import test_an_idle_listener_is_told_at_once
 from test_survival import test_a_killed_postmaster_recovers_on_the_next_connect
 
 WITHOUT_IO_URING = Path(__file__).parent / "without_io_uring.py"
-ROUTER_ARGUMENTS = ("--io", "io_uring")
+ROUTER_ARGUMENTS = ("--io", "epoll")
 
 
 def io_uring_is_refused():
@@ -39,6 +40,12 @@ def where_the_kernel_has_it():
 
 def test_the_engine_is_said(router):
     """Nobody could tell from outside which one a figure was measured on."""
+    assert router.log.count("bytes are moved by epoll") == 1
+
+
+def test_auto_takes_what_measures_better(routers):
+    router = routers("--io", "auto")
+    assert router.value("tenant", "SELECT 1") == 1
     assert router.log.count("bytes are moved by io_uring") == 1
 
 
