@@ -40,7 +40,8 @@ struct Session {
     private(set) var isConsole = false
     /// What its backend was opened with, while another session may have it after this one.
     private(set) var opening: Opening?
-    /// The instance's epoch when its backend was connected.
+    /// The instance's epoch when its backend was connected. It means something while the session has that backend: from
+    /// `connecting` on, until the backend has gone.
     private(set) var epoch: UInt64 = 0
     /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
     var openDescriptors = 1
