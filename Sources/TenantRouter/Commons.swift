@@ -43,12 +43,13 @@ final class Commons: Sendable {
         var admitted = 0
         /// Clients of the console, by the way they came: what `Limits.consoles` limits.
         var consoles: [Session.Entrance: Int] = [:]
-        var consoleClients: Int { consoles.values.reduce(0, +) }
         /// Since the router started.
         var sessionsEver: UInt64 = 0
         /// Those of them that wanted a tenant, or left without having said what they want: nobody is counted before it is
         /// known, so that the sum only grows.
         var clientsEver: UInt64 = 0
+
+        var consoleClients: Int { consoles.values.reduce(0, +) }
     }
 
     private struct State {

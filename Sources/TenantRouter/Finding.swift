@@ -100,6 +100,10 @@ extension RouterConfiguration {
     }
 
     private func ring() -> Finding {
+        switch io {
+        case .epoll: return Finding("io_uring", .ok, "--io epoll: io_uring is not used")
+        case .auto, .ioUring: break
+        }
         do throws(ReactorError) {
             // Sysctl, seccomp profile, limit of locked memory: who opens one knows.
             _ = try Reactor(engine: .ioUring)

@@ -30,7 +30,7 @@ extension Lane {
             reactor.disarm(sessions[session].frontend)
             if reactor.pass(buffer, to: backend) { backendSent(session) }
         case .none: break
-        case .declineEncryption: reactor.send(copying: Backend.encryptionRefused, to: sessions[session].frontend)
+        case .declineEncryption: tellEarly(session, Backend.encryptionRefused)
         case .admit(let packet, let pipelined): admit(session, packet, pipelined: pipelined)
         case .cancel(let key): cancel(session, key)
         case .reject(let rejection): reject(session, rejection)
@@ -138,14 +138,19 @@ extension Lane {
     /// A client that waits for long is told what for. libpq takes no NoticeResponse before AuthenticationOk, so that
     /// comes first.
     private mutating func explainWait(_ session: Token, _ tenant: TenantName) {
-        tell(session, Backend.authenticationOk)
+        tellEarly(session, Backend.authenticationOk)
         report(.waitsLong(id(session), tenant))
+    }
+
+    private mutating func tellEarly(_ session: Token, _ bytes: [UInt8]) {
+        sessions[session].toldEarly()
+        tell(session, bytes)
     }
 
     /// The centre knows what is waited for.
     mutating func waitExplained(_ session: Token, _ notice: ErrorMessage) {
         guard isQueued(session) else { return }
-        tell(session, notice.noticeResponse())
+        tellEarly(session, notice.noticeResponse())
     }
 
     /// The pool's answer is yes.
@@ -477,7 +482,7 @@ extension Lane {
             metrics.sent(error.sqlState)
         }
         reactor.finish(sessions[session].frontend)
-        if relay.frontendIsDrained { return linger(session) }
+        if sessions[session].frontendIsDrained { return linger(session) }
         reactor.receive(sessions[session].frontend)
         arm(session, after: Limits.flushDeadline)
     }

@@ -147,7 +147,7 @@ struct Flow: BitwiseCopyable {
 
     /// Answers whether the source is to be read again.
     mutating func sent() -> Bool {
-        // A send of the session's start, which was not counted, may be reported only now.
+        // What is reported was not this flow's.
         guard sendsInFlight > 0 else { return false }
         sendsInFlight -= 1
         guard isPaused, isDrained else { return false }

@@ -36,7 +36,7 @@ struct Pauses {
     /// Who waits for the backends to go that a reconnect meant.
     fileprivate var closing: [Pending] = []
     /// Backends of an instance that are older than this epoch of it were there when they were to be replaced.
-    fileprivate var reconnected: [InstanceID: UInt64] = [:]
+    private var reconnected: [InstanceID: UInt64] = [:]
     /// Whether somebody may have reason to wait no longer.
     fileprivate(set) var isDue = false
 
@@ -44,6 +44,31 @@ struct Pauses {
     mutating func leaseReturned() { isDue = isDue || !pausing.isEmpty || !closing.isEmpty }
 
     func holds(_ tenant: TenantName) -> Bool { coversAll || tenants.contains(tenant) }
+
+    /// The backends that an instance has now are to be replaced.
+    ///
+    /// - Parameter epoch: the instance's next one; nil where it is not open.
+    mutating func reconnect(_ instance: InstanceID, _ state: TenantState, before epoch: UInt64?) {
+        if let epoch {
+            reconnected[instance] = epoch
+            return
+        }
+        switch state {
+        // It lets nobody in any more: whoever is left is meant.
+        case .ready, .draining, .hibernating, .dropping: reconnected[instance] = .max
+        // It has nobody yet.
+        case .cold, .queued, .provisioning, .claiming, .booting, .failed: break
+        }
+    }
+
+    /// Whether a backend of that epoch was there when a reconnect meant its instance's.
+    func isToReconnect(_ instance: InstanceID, epoch: UInt64) -> Bool {
+        reconnected[instance].map { epoch < $0 } ?? false
+    }
+
+    fileprivate var remembersReconnect: Bool { !reconnected.isEmpty }
+
+    fileprivate mutating func forgetReconnects() { reconnected = [:] }
 
     /// How many wait for the end of a pause.
     var heldCount: Int { held.count }
@@ -160,7 +185,7 @@ extension Router {
     mutating func reconnect(_ tenant: TenantName?) {
         for snapshot in pool.snapshot where tenant.map({ $0 == snapshot.tenant }) ?? true {
             guard let instance = snapshot.instance else { continue }
-            pauses.reconnected[instance] = commons.beginEpoch(of: instance)
+            pauses.reconnect(instance, snapshot.state, before: commons.beginEpoch(of: instance))
             orderAll(.dismissOutdatedBackends(of: instance))
         }
     }
@@ -174,8 +199,7 @@ extension Router {
 
     /// Whether its backend was there when a reconnect meant it.
     func isToReconnect(_ session: SessionEntry) -> Bool {
-        guard let instance = session.instance, let epoch = pauses.reconnected[instance] else { return false }
-        return session.epoch < epoch
+        session.instance.map { pauses.isToReconnect($0, epoch: session.epoch) } ?? false
     }
 }
 
@@ -194,10 +218,10 @@ extension Router {
         refuseImpatient()
         // Clients that waited before the pause may have left.
         pauses.leaseReturned()
-        guard !pauses.reconnected.isEmpty, pauses.closing.isEmpty else { return }
+        guard pauses.remembersReconnect, pauses.closing.isEmpty else { return }
         // A reconnect is remembered as long as it means somebody.
         ask(.sessions(.plain)) { router, view in
-            if !view.sessions.contains(where: { router.isToReconnect($0) }) { router.pauses.reconnected = [:] }
+            if !view.sessions.contains(where: { router.isToReconnect($0) }) { router.pauses.forgetReconnects() }
         }
     }
 

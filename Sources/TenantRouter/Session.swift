@@ -28,6 +28,8 @@ struct Session {
     /// `relaying` on.
     private(set) var relay = Relay.none
     private(set) var meter = Meter()
+    /// Sends to the client from before the relay that are not reported yet: they leave before its own.
+    private var earlySends = 0
     /// Who is at the other end, for log lines and listings. No decision depends on it.
     var label = SessionLabel()
     /// The one deadline that runs for this session.
@@ -40,7 +42,8 @@ struct Session {
     private(set) var isConsole = false
     /// What its backend was opened with, while another session may have it after this one.
     private(set) var opening: Opening?
-    /// The instance's epoch when its backend was connected.
+    /// The instance's epoch when its backend was connected. It means something while the session has that backend: from
+    /// `connecting` on, until the backend has gone.
     private(set) var epoch: UInt64 = 0
     /// Descriptors of this session that are not reported closed yet: at zero it is reaped.
     var openDescriptors = 1
@@ -199,7 +202,7 @@ extension Session {
         }
     }
 
-    private var mayKeepBackend: Bool { opening != nil && relay.leavesNothing }
+    private var mayKeepBackend: Bool { opening != nil && earlySends == 0 && relay.leavesNothing }
 
     /// The backend is the session's no more; nothing is owed to the client.
     private mutating func released() -> Relay {
@@ -212,7 +215,7 @@ extension Session {
     /// delivered.
     private mutating func ended() -> Relay {
         if relay.isFrontendAtBoundary { relay.countSendToFrontend() }
-        stage = relay.frontendIsDrained ? .lingering : .flushing(then: .linger)
+        stage = frontendIsDrained ? .lingering : .flushing(then: .linger)
         return relay
     }
 
@@ -303,16 +306,25 @@ extension Session {
         case advanceConsole
     }
 
+    /// The client is told something before the relay begins, in one send.
+    mutating func toldEarly() { earlySends += 1 }
+
+    /// Whether everything meant for the client has been handed to the kernel.
+    var frontendIsDrained: Bool { earlySends == 0 && relay.frontendIsDrained }
+
     mutating func frontendSent() -> FrontendSentAction {
+        let isEarly = earlySends > 0
+        if isEarly { earlySends -= 1 }
         switch stage {
         case .relaying:
-            return relay.frontendSent() ? .readBackend(relay.backend) : .none
+            return !isEarly && relay.frontendSent() ? .readBackend(relay.backend) : .none
         case .frontendEnded:
-            if relay.frontendSent() { return .readBackend(relay.backend) }
+            if !isEarly && relay.frontendSent() { return .readBackend(relay.backend) }
             return relay.lastFrontendTag == Frontend.Tag.terminate ? .keepFinishing : .none
         case .flushing(then: let next):
-            _ = relay.frontendSent()
-            return relay.frontendIsDrained ? flushed(next) : .keepFlushing
+            if !isEarly { _ = relay.frontendSent() }
+            return frontendIsDrained ? flushed(next) : .keepFlushing
+        case .console where isEarly: return .none
         case .console(var console):
             console.sent()
             stage = .console(console)
@@ -551,11 +563,11 @@ extension Session {
         case .relaying:
             let explains = relay.mayExplainEnd
             if explains { relay.countSendToFrontend() }
-            stage = relay.frontendIsDrained ? .lingering : .flushing(then: .linger)
-            return relay.frontendIsDrained ? .linger(relay) : .flush(relay, explain: explains)
+            stage = frontendIsDrained ? .lingering : .flushing(then: .linger)
+            return frontendIsDrained ? .linger(relay) : .flush(relay, explain: explains)
         case .frontendEnded:
-            stage = relay.frontendIsDrained ? .closed : .flushing(then: .close)
-            return relay.frontendIsDrained ? .close(relay) : .flush(relay, explain: false)
+            stage = frontendIsDrained ? .closed : .flushing(then: .close)
+            return frontendIsDrained ? .close(relay) : .flush(relay, explain: false)
         case .cancelling:
             stage = .closed
             return .closeCancel

@@ -142,6 +142,7 @@ struct TrafficLedger: Sendable {
     mutating func add(_ traffic: Traffic, of database: String) {
         guard traffic != Traffic() else { return }
         total += traffic
+        if case .total = scope { return }
         guard let tenant = try? TenantName(database), counts(tenant) else { return }
         databases[tenant, default: Traffic()] += traffic
     }

@@ -127,6 +127,7 @@ extension SessionWorld {
         case .none: if session.isWaitingForBackend { asked += bytes }
         case .declineEncryption:
             preamble += Backend.encryptionRefused
+            session.toldEarly()
             send(Backend.encryptionRefused)
             // One byte into an empty socket leaves at once.
             frontendLeaves()
@@ -456,6 +457,7 @@ extension SessionWorld {
         case .explainWait:
             let said = Backend.authenticationOk + ErrorMessage.shuttingDown.noticeResponse()
             preamble += said
+            session.toldEarly()
             send(said)
         case .closeBackend(let backend, let instance):
             change(backend) { $0.close() }
@@ -476,7 +478,7 @@ extension SessionWorld {
         returnLease(relay.instance)
         if relay.isFrontendAtBoundary { speak(error) }
         frontend.finish()
-        if relay.frontendIsDrained { return linger() }
+        if session.frontendIsDrained { return linger() }
         frontend.receive()
         arm(after: Limits.flushDeadline)
     }
