@@ -344,7 +344,20 @@ import WireProtocol
         #expect(name(of: session.backendEnded()) == "none")
     }
 
-    /// The start's own sends are not counted; one that is reported late must not be taken for a relayed one.
+    /// What was said before the relay leaves first: its report must not stand for a relayed send that still waits, or the
+    /// client is closed over it.
+    @Test func anEarlySendIsNotTheRelays() {
+        var session = Situation.relaying.session
+        session.toldEarly()
+        _ = session.frontendReceived(Says.query)
+        _ = session.frontendEnded()
+        _ = session.backendReceived(Says.ready)
+        #expect(name(of: session.frontendSent()) == "none")
+        #expect(name(of: session.backendEnded()) == "flush")
+        #expect(name(of: session.frontendSent()) == "close")
+    }
+
+    /// A report too many stands for nothing.
     @Test func aSendThatWasNotCountedIsNone() {
         var session = Situation.relaying.session
         #expect(name(of: session.frontendSent()) == "none")
