@@ -162,9 +162,10 @@ extension EpollEngine {
     /// - Returns: whether that was all of it. Then no `.sent` follows.
     mutating func pass(_ buffer: consuming Buffer, to token: Token, _ core: inout ReactorCore) -> Bool {
         guard sources.contains(token) else { return false }
-        var hasLeft = false
-        settle(token, sources[token].pass(buffer, hasLeft: &hasLeft), &core)
-        return hasLeft
+        let passed = sources[token].pass(buffer)
+        if case .left = passed { return true }
+        settle(token, passed, &core)
+        return false
     }
 
     /// Queues a copy in as many buffers as it takes.
@@ -219,7 +220,7 @@ extension EpollEngine {
     /// What a flush came to, told to the kernel and to the owner.
     private mutating func settle(_ token: Token, _ flushed: Source.Flushed, _ core: inout ReactorCore) {
         switch flushed {
-        case .nothingDue: break
+        case .nothingDue, .left: break
         case .whole: finishFlush(token)
         case .kernelIsFull: block(token)
         case .failed(let errno): breakOutput(token, errno, &core)

@@ -245,6 +245,8 @@ extension Source {
     enum Flushed: BitwiseCopyable {
         /// Nothing was tried, or nothing follows from it.
         case nothingDue
+        /// What was passed has left, and nothing is posted for it.
+        case left
         /// The queue was blocked before, or our side is to be shut down behind it, and all of it has left.
         case whole
         case kernelIsFull
@@ -261,9 +263,7 @@ extension Source {
     }
 
     /// Sends what the kernel takes at once and queues the rest.
-    ///
-    /// - Parameter hasLeft: whether that was all of it. Then nothing is posted.
-    mutating func pass(_ buffer: consuming Buffer, hasLeft: inout Bool) -> Flushed {
+    mutating func pass(_ buffer: consuming Buffer) -> Flushed {
         guard takesSends else { return .nothingDue }
         guard case .open = output else {
             sends.append(buffer, endsSend: true)
@@ -272,8 +272,7 @@ extension Source {
         switch kind.write(number, buffer) {
         case .bytes(let count):
             buffer.removeFirst(count)
-            hasLeft = buffer.isEmpty
-            if hasLeft { return .nothingDue }
+            if buffer.isEmpty { return .left }
         case .wouldBlock: break
         case .failed(let errno): return .failed(errno)
         }
