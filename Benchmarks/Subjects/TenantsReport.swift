@@ -157,7 +157,7 @@ struct TenantsReport: SubjectReport {
             notes: [
                 "MB each: difference of MemAvailable, which the whole machine changes.",
                 "PSS: of all their processes; what the kernel keeps for them is not in it.",
-                "CPU: routerd and everything below it, over 10 s.",
+                "CPU: routerd and everything below it, over a minute that begins two minutes after the last was woken.",
             ])
     }
 

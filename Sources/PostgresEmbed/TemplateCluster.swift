@@ -107,9 +107,10 @@ struct TemplateCluster: Sendable {
         for name in ["pg_hba.conf", "pg_ident.conf"] { try FileSystem.unlinkIfPresent(name, in: cluster) }
         try trimWriteAheadLog(of: cluster)
         try removeMaps(from: cluster)
+        try removeStatistics(from: cluster)
     }
 
-    private static let trimming = "without free space and visibility maps"
+    private static let trimming = "without free space and visibility maps and statistics"
 
     /// A quarter of a cluster's files, and every clone makes a file of each. PostgreSQL takes a relation without a map
     /// for one that is full and that not all see, and writes both when it vacuums. Source: PostgreSQL manual, sections
@@ -121,6 +122,16 @@ struct TemplateCluster: Sendable {
             } else if try FileSystem.status(of: name, in: directory)?.kind == .directory {
                 try removeMaps(from: try FileSystem.openDirectory(name, in: directory))
             }
+        }
+    }
+
+    /// What `initdb` itself inserted and vacuumed, counted: enough for autovacuum to go over the catalogs of every clone a
+    /// minute after its boot, half a megabyte of write-ahead log for each. PostgreSQL begins with empty ones. Source:
+    /// PostgreSQL manual, section 28.2.
+    private func removeStatistics(from cluster: borrowing Descriptor) throws(EmbedError) {
+        let directory = try FileSystem.openDirectory("pg_stat", in: cluster)
+        for name in try FileSystem.entries(of: directory, path: "pg_stat") {
+            try FileSystem.unlinkIfPresent(name, in: directory)
         }
     }
 
