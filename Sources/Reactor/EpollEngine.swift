@@ -337,19 +337,12 @@ extension EpollEngine {
             doorbell.quiet()
             return Completion(owner: 0, token: token, event: .woken)
         }
-        let owner = sources[token].owner
         if case .closed = note.fact {
             reaped.append(token)
-            return Completion(owner: owner, token: token, event: .closed)
+        } else if sources[token].life == .closing {
+            return nil
         }
-        if sources[token].life == .closing { return nil }
-        switch note.fact {
-        case .connected: return Completion(owner: owner, token: token, event: .connected)
-        case .sent: return Completion(owner: owner, token: token, event: .sent)
-        case .failed(let errno): return Completion(owner: owner, token: token, event: .failed(errno))
-        case .disarmed: return Completion(owner: owner, token: token, event: .disarmed)
-        case .closed, .woken: return nil
-        }
+        return Completion(owner: sources[token].owner, token: token, event: note.fact.event)
     }
 
     /// Takes an edge in. A source that is closed, or a later one in its slot, is not touched.

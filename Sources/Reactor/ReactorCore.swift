@@ -10,6 +10,18 @@ struct ReactorCore: ~Copyable {
             case disarmed
             case closed
             case woken
+
+            /// What is told of it.
+            var event: Event {
+                switch self {
+                case .connected: .connected
+                case .sent: .sent
+                case .failed(let errno): .failed(errno)
+                case .disarmed: .disarmed
+                case .closed: .closed
+                case .woken: .woken
+                }
+            }
         }
 
         let token: Token

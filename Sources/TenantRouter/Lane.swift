@@ -13,7 +13,8 @@ import WireProtocol
 ///     lane 1 ──┤ mail    ▶ centre: pool, instances
 ///     lane 2 ──┘ mail
 ///
-/// `Lane+Sessions.swift` does what sessions decide, `Lane+Console.swift` speaks for the console.
+/// `Lane+Frontends.swift`, `+Arrivals`, `+Backends` and `+Endings` do what sessions decide, `Lane+Console.swift` speaks for
+/// the console.
 struct Lane: ~Copyable {
     /// Its place among the lanes; 0 is the centre's.
     let index: Int
