@@ -154,7 +154,15 @@ public final class ClusterStore: Sendable {
 
     /// Whether a tenant's directory has that name.
     public func holds(directoryName name: String) -> Bool {
-        !name.hasPrefix(".") && FileSystem.status(ofPath: "\(baseDirectory)/\(name)/PG_VERSION") != nil
+        !name.hasPrefix(".") && Self.isCluster("\(baseDirectory)/\(name)")
+    }
+
+    /// Whether this is a cluster, whole or spoiled, and none of somebody's other directories. A tenant can remove files
+    /// of its own by SQL, the two that tell at once among them, but no directories.
+    static func isCluster(_ path: String) -> Bool {
+        func status(of name: String) -> FileSystem.Status? { FileSystem.status(ofPath: "\(path)/\(name)") }
+        return status(of: "PG_VERSION") != nil || status(of: TemplateCluster.defaultsFile) != nil
+            || ["base", "global"].allSatisfy { status(of: $0)?.kind == .directory }
     }
 }
 
@@ -436,10 +444,12 @@ extension ClusterStore {
 
     /// After the postmaster has exited: ends what survived it and removes its runtime subdirectory.
     public func retire(_ cluster: PreparedCluster) {
-        // A pid file left behind means that the postmaster was killed; backends may have survived it. The next boot
-        // looks again, so a failure here is its to report.
-        if FileSystem.status(ofPath: "\(cluster.dataDirectory)/\(Survivors.pidFile)") != nil {
-            try? Survivors(path: cluster.dataDirectory, identity: cluster.identity, mark: mark).endAll()
+        // The next boot looks again, so a failure here is its to report.
+        let survivors = Survivors(path: cluster.dataDirectory, identity: cluster.identity, mark: mark)
+        if let directory = try? FileSystem.openDirectory(cluster.dataDirectory),
+            (try? survivors.mayRemain(directory)) == true
+        {
+            try? survivors.endAll()
         }
         RuntimeDirectory.remove(cluster.socketDirectory)
     }

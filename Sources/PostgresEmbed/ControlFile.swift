@@ -36,6 +36,9 @@ struct ControlFile {
 
     var systemIdentifier: UInt64 { Self.number(bytes, at: 0) }
 
+    /// Whether the last postmaster stopped as it should: DB_SHUTDOWNED, or DB_SHUTDOWNED_IN_RECOVERY.
+    var wasStoppedCleanly: Bool { [1, 2].contains(Self.word(bytes, at: 16)) }
+
     /// The name of the write-ahead log's segment that recovery would begin in; of a cluster that was stopped cleanly,
     /// its last. Source: PostgreSQL `src/include/access/xlog_internal.h`, XLogFileName.
     func currentSegment(bytes segmentSize: UInt64) -> String {

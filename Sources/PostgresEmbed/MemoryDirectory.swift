@@ -85,7 +85,18 @@ public struct MemoryDirectory: Sendable {
                 let lock = try? ServerLock.take("\(parent)/\(name)/.routerd/lock", for: name)
             else { continue }
             if let leftover = lock.earlierRuntimeDirectory { RuntimeDirectory.removeLeftover(leftover) }
-            try? Removal.remove(name, in: directory)
+            try? remove(name, in: directory, path: parent)
         }
+    }
+
+    /// The lock goes last: where an instance that is about to end still makes files, the next router finds it again.
+    private static func remove(
+        _ name: String, in parent: borrowing Descriptor, path: String
+    ) throws(EmbedError) {
+        let directory = try FileSystem.openDirectory(name, in: parent)
+        for entry in try FileSystem.entries(of: directory, path: "\(path)/\(name)") where entry != ".routerd" {
+            try Removal.remove(entry, in: directory)
+        }
+        try Removal.remove(name, in: parent)
     }
 }

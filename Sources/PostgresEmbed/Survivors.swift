@@ -20,11 +20,19 @@ struct Survivors {
     ///
     /// - Throws: `clusterInUse` when a postmaster that no routerd started serves it, `survivorRemains`.
     func clear(_ cluster: borrowing Descriptor) throws(EmbedError) {
-        // A postmaster that ends cleanly takes the file along, and then nothing can have survived it.
-        guard let content = try FileSystem.contents(of: Self.pidFile, in: cluster) else { return }
-        if let postmaster = postmaster(named: content) { try end(postmaster: postmaster) }
+        guard try mayRemain(cluster) else { return }
+        let content = try FileSystem.contents(of: Self.pidFile, in: cluster)
+        if let postmaster = content.flatMap(postmaster(named:)) { try end(postmaster: postmaster) }
         try endAll()
         try FileSystem.unlinkIfPresent(Self.pidFile, in: cluster)
+    }
+
+    /// A postmaster that ends cleanly takes its pid file along, and then nothing can have survived it. A tenant can remove
+    /// the file too.
+    func mayRemain(_ cluster: borrowing Descriptor) throws(EmbedError) -> Bool {
+        if try FileSystem.status(of: Self.pidFile, in: cluster) != nil { return true }
+        let control = try FileSystem.contents(of: "global/pg_control", in: cluster).flatMap { ControlFile($0) }
+        return control?.wasStoppedCleanly != true
     }
 
     /// The postmaster that serves the cluster now, whoever started it; nil when none does.

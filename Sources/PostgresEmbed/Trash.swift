@@ -15,13 +15,12 @@ extension ClusterStore {
         let tenant = residence(directoryName: directoryName, databaseName: directoryName)
         let base = try FileSystem.openDirectory(baseDirectory)
         guard try FileSystem.status(of: directoryName, in: base) != nil else { return false }
-        guard let cluster = try? FileSystem.openDirectory(tenant.path),
-            Self.marks.contains(where: { (try? FileSystem.status(of: $0, in: cluster)) != nil })
-        else {
+        guard Self.isCluster(tenant.path) else {
             throw .notACluster(
                 path: tenant.path,
-                reason: "It is not a directory with a file PG_VERSION or \(TemplateCluster.defaultsFile).")
+                reason: "It is not a directory with a file PG_VERSION, or with directories base and global.")
         }
+        let cluster = try FileSystem.openDirectory(tenant.path)
         let identity = try FileSystem.status(of: cluster, path: tenant.path)
         try Survivors(path: tenant.path, identity: identity, mark: mark).clear(cluster)
         try Move(from: tenant.path, to: "\(Leftovers.trash(in: baseDirectory))/\(Random.name())")
@@ -29,9 +28,6 @@ extension ClusterStore {
         tenant.log.remove()
         return true
     }
-
-    /// What tells a cluster from a directory that is none of ours. A tenant can remove the first of its own.
-    private static let marks = ["PG_VERSION", TemplateCluster.defaultsFile]
 
     /// Removes what is in the trash: dropped tenants, and what an earlier server left half-made or unclaimed. Blocking
     /// and long; may run beside everything else, and again. What cannot be removed stays for the next time.
@@ -61,9 +57,9 @@ extension ClusterStore {
     /// The postmaster of an earlier server's spare may still be about to end.
     private func endSurvivors(of name: String, in trash: borrowing Descriptor) {
         guard let cluster = try? FileSystem.openDirectory(name, in: trash),
-            let hasPidFile = try? FileSystem.status(of: Survivors.pidFile, in: cluster) != nil, hasPidFile,
             let identity = try? FileSystem.status(of: cluster, path: name)
         else { return }
-        try? Survivors(path: name, identity: identity, mark: mark).endAll()
+        let survivors = Survivors(path: name, identity: identity, mark: mark)
+        if (try? survivors.mayRemain(cluster)) == true { try? survivors.endAll() }
     }
 }

@@ -77,7 +77,9 @@ public struct RouterControl: ~Copyable {
     /// what is done is done as the user whose directory it is.
     ///
     /// - Returns: false where there is no such tenant.
-    public static func dropWithoutServer(_ name: String, baseDirectory: String) throws(ControlError) -> Bool {
+    public static func dropWithoutServer(
+        _ name: String, baseDirectory: String, postgresBinDirectory: String? = nil
+    ) throws(ControlError) -> Bool {
         // Nothing is made where a name was misspelt.
         guard unsafe access(baseDirectory + "/.routerd", F_OK) == 0 else {
             throw .failed("no routerd has ever served \(absolute(baseDirectory))")
@@ -85,7 +87,7 @@ public struct RouterControl: ~Copyable {
         do throws(EmbedError) {
             // Takes the lock: no router begins to serve it meanwhile.
             let store = try ClusterStore(
-                installation: try PostgresInstallation.find(binDirectory: nil),
+                installation: try PostgresInstallation.find(binDirectory: postgresBinDirectory),
                 options: ClusterStoreOptions(baseDirectory: baseDirectory, confinement: .off))
             defer { store.close() }
             guard let directory = try? TenantName(name).directoryName else { return false }

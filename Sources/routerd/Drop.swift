@@ -10,7 +10,7 @@ struct Drop: ParsableCommand {
               This deletes the database "alice" and all its data. Type its name to go on: alice
               $ routerd drop alice --yes --dir ./data
 
-            Its sessions are told 57P01. Exit codes: 0 done, 1 failed, 2 wrong usage.
+            Its sessions are told 57P01. It needs no running server. Exit codes: 0 done, 1 failed, 2 wrong usage.
             """)
 
     @Argument(help: "The database's name, as in connection strings.")
@@ -20,6 +20,11 @@ struct Drop: ParsableCommand {
     var yes = false
 
     @OptionGroup var router: RunningRouter
+
+    @Option(
+        help: ArgumentHelp(
+            "Directory with PostgreSQL's programs, where no server runs (default: the newest found).", valueName: "path"))
+    var postgresBin: String?
 
     func run() throws {
         if !yes { try confirm() }
@@ -39,9 +44,13 @@ struct Drop: ParsableCommand {
         } catch {
             guard case .notRunning = error else { throw Failure(error) }
         }
+        // The file may be root's alone.
+        var sources = try OptionSources(config: router.config)
+        let binDirectory = try sources.value(.postgresBin, postgresBin)
         if Privileges.isRoot { try Privileges.become(try Privileges.user(serving: directory)) }
         do throws(ControlError) {
-            return try RouterControl.dropWithoutServer(name, baseDirectory: directory)
+            return try RouterControl.dropWithoutServer(
+                name, baseDirectory: directory, postgresBinDirectory: binDirectory)
         } catch {
             throw Failure(error)
         }

@@ -27,38 +27,45 @@ struct SurvivorTests {
         }
     }
 
-    @Test("a backend that survives its postmaster is ended before the next boot")
+    @Test("a backend that survives its postmaster is ended before the next boot, whether or not a pid file tells of it")
     func survivingBackend() async {
         await #expect(processExitsWith: .success) {
             let workshop = try Workshop()
-            let instance = try workshop.boot("tenant")
-            try instance.expect("CREATE TABLE t AS SELECT 1 AS n", gives: "")
-            // Busy without ever looking at its socket or its latch, so that it does not notice the postmaster's end.
-            let psql = Program(
-                path: workshop.store.installation.binDirectory + "/psql",
-                arguments: [
-                    "-h", instance.cluster.socketDirectory, "-U", "alice", "-d", "tenant", "-Xqc",
-                    "SELECT count(*) FROM generate_series(1, 1000000000000)",
-                ])
-            let null = try FileSystem.open("/dev/null", O_RDWR)
-            let client = try psql.spawn(input: null, output: null)
-            var backend = ""
-            try wait(for: "the busy backend") {
-                backend = try instance.query(
-                    "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT count%' AND pid <> pg_backend_pid()")
-                return !backend.isEmpty
-            }
-            usleep(200_000)
-            instance.killWithoutRetiring()
-            usleep(100_000)
-            let processID = try #require(Int32(backend), "\(backend)")
-            if kill(processID, 0) != 0 { Issue.record("the backend noticed: this test shows nothing") }
+            for (name, keepsPidFile) in [("tenant", true), ("hidden", false)] {
+                let instance = try workshop.boot(name)
+                try instance.expect("CREATE TABLE t AS SELECT 1 AS n", gives: "")
+                // Busy without ever looking at its socket or its latch, so that it does not notice the postmaster's end.
+                let psql = Program(
+                    path: workshop.store.installation.binDirectory + "/psql",
+                    arguments: [
+                        "-h", instance.cluster.socketDirectory, "-U", "alice", "-d", name, "-Xqc",
+                        "SELECT count(*) FROM generate_series(1, 1000000000000)",
+                    ])
+                let null = try FileSystem.open("/dev/null", O_RDWR)
+                let client = try psql.spawn(input: null, output: null)
+                var backend = ""
+                try wait(for: "the busy backend") {
+                    backend = try instance.query(
+                        "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT count%' AND pid <> pg_backend_pid()")
+                    return !backend.isEmpty
+                }
+                usleep(200_000)
+                instance.killWithoutRetiring()
+                usleep(100_000)
+                let processID = try #require(Int32(backend), "\(backend)")
+                if kill(processID, 0) != 0 { Issue.record("the backend noticed: this test shows nothing") }
+                if !keepsPidFile {
+                    // As a tenant can, by SQL.
+                    let cluster = try FileSystem.openDirectory("\(workshop.store.baseDirectory)/\(name)")
+                    try FileSystem.unlinkIfPresent(Survivors.pidFile, in: cluster)
+                }
 
-            let next = try workshop.boot("tenant", mayCreate: false)
-            // A zombie that init has yet to reap has no executable any more.
-            if FileSystem.target(ofLink: "/proc/\(processID)/exe") != nil { Issue.record("the backend lives on") }
-            try next.expect("SELECT n FROM t", gives: "1")
-            _ = client.wait()
+                let next = try workshop.boot(name, mayCreate: false)
+                // A zombie that init has yet to reap has no executable any more.
+                if FileSystem.target(ofLink: "/proc/\(processID)/exe") != nil { Issue.record("the backend lives on") }
+                try next.expect("SELECT n FROM t", gives: "1")
+                _ = client.wait()
+            }
         }
     }
 

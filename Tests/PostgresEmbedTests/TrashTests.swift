@@ -41,6 +41,22 @@ struct TrashTests {
         }
     }
 
+    @Test("a tenant that has removed what tells a cluster is still listed, and can still be dropped")
+    func spoiledCluster() async {
+        await #expect(processExitsWith: .success) {
+            let workshop = try Workshop()
+            let store = workshop.store
+            try workshop.boot("tenant").stop()
+            let cluster = try FileSystem.openDirectory(store.baseDirectory + "/tenant")
+            for name in ["PG_VERSION", TemplateCluster.defaultsFile] {
+                try FileSystem.unlinkIfPresent(name, in: cluster)
+            }
+            #expect(try store.directoryNames() == ["tenant"], "listed")
+            #expect(try store.drop(directoryName: "tenant"), "dropped")
+            #expect(try store.directoryNames().isEmpty, "gone")
+        }
+    }
+
     @Test("what is no cluster is not dropped, and of a linked one only the link goes")
     func foreignDirectories() async {
         await #expect(processExitsWith: .success) {
