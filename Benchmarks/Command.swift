@@ -12,7 +12,7 @@ struct Command: ParsableCommand {
             Everything is started here, on free ports of the loopback interface and in a directory of its own, and \
             ended and removed afterwards. Progress goes to standard error, the tables to standard output.
 
-            Without arguments all subjects run briefly, in about five minutes: routing with select-only, prepared \
+            Without arguments all subjects run briefly, in about a quarter of an hour: routing with select-only, prepared \
             statements, 8 and 32 clients. Figures to rely on want a quiet machine and --rounds 5 --seconds 5; more of \
             routing is in --clients 1,8,32,128, --protocol simple,extended,prepared and --script select,tpcb.
             """)

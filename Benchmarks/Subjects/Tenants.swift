@@ -14,6 +14,8 @@ struct Tenants {
     let stage: Stage
 
     private static let spares = 3
+    /// Clients that make tenants side by side.
+    private static let makers = 8
     /// Tenants that connect at once after a crash.
     private var storm: Int { min(30, live) }
 
@@ -26,7 +28,7 @@ struct Tenants {
         report.connects.append(try wakes())
         report.warm = try warmConnects()
         report.burst = try newNamesAtOnce()
-        try makeTenants()
+        report.making = try makeTenants()
         for limit in [20, nil] { report.memory.append(try memory(maxConnections: limit)) }
         report.storm = try bootStorm()
         report.directories = try lookalikeDirectories()
@@ -112,13 +114,21 @@ struct Tenants {
     }
 
     /// What the next measurements need and is not there yet, all of it written to the disk and hibernated.
-    private func makeTenants() throws(Failure) {
-        note("making \(live) tenants")
-        let server = try stage.startRouter(instances: live)
+    ///
+    /// - Returns: nil where the burst has made enough.
+    private func makeTenants() throws(Failure) -> TenantsReport.Rush? {
+        let missing = live - burst
+        guard missing > 0 else { return nil }
+        note("making \(missing) tenants")
+        let server = try stage.startRouter(instances: live, .init(maxConnections: 20, spares: 0))
         defer { server.stop() }
-        for index in 0..<live { try ask(server.port, Stage.tenant(index)) }
+        let (port, burst) = (server.port, burst)
+        let rush = try rush(of: missing, atOnce: Self.makers) { index throws(Failure) in
+            try ask(port, Stage.tenant(burst + index))
+        }
         server.stop()
         sync()
+        return rush
     }
 
     /// After a crash of the router with all its instances, which recover.
@@ -138,22 +148,27 @@ struct Tenants {
         return .init(start: server.startTime.milliseconds, rush: rush)
     }
 
-    /// `count` clients at once.
+    /// `count` clients, all of them at once or so many.
     private func rush(
-        of count: Int, _ connect: @Sendable @escaping (Int) throws(Failure) -> Void
+        of count: Int, atOnce threads: Int? = nil, _ connect: @Sendable @escaping (Int) throws(Failure) -> Void
     ) throws(Failure) -> TenantsReport.Rush {
+        let threads = threads ?? count
         let start = ContinuousClock.now
-        let outcomes = concurrently(count) { index throws(Failure) in
-            try timed { () throws(Failure) in try connect(index) }.time
+        let outcomes = concurrently(threads) { thread throws(Failure) in
+            stride(from: thread, to: count, by: threads).map { index in
+                Result { () throws(Failure) in try timed { () throws(Failure) in try connect(index) }.time }
+            }
         }
         let time = ContinuousClock.now - start
         try Interruption.check()
         var latencies = Latencies()
         var errors: [String] = []
-        for outcome in outcomes {
-            switch outcome {
-            case .success(let time): latencies.record(time)
-            case .failure(let error): errors.append(error.description)
+        for results in outcomes {
+            for result in try results.get() {
+                switch result {
+                case .success(let time): latencies.record(time)
+                case .failure(let error): errors.append(error.description)
+                }
             }
         }
         return .init(

@@ -4,6 +4,8 @@ struct TenantsReport: SubjectReport {
     var connects: [Connect] = []
     var warm: [Warm] = []
     var burst: Rush?
+    /// New names by a few clients, one after the other.
+    var making: Rush?
     var memory: [Memory] = []
     var storm: Storm?
     var directories: [Directories] = []
@@ -50,7 +52,7 @@ struct TenantsReport: SubjectReport {
         let curve: [Latencies.Point]
     }
 
-    /// Many clients at once.
+    /// Many clients, at once or a few at a time.
     struct Rush: Codable {
         let count: Int
         /// Until the last of them was done.
@@ -133,8 +135,9 @@ struct TenantsReport: SubjectReport {
             ])
         }
         if let burst { append("burst of new names", burst) }
+        if let making { append("new names, eight at a time", making) }
         if let storm { append("boot storm after a crash", storm.rush) }
-        let errors = [burst?.firstError, storm?.rush.firstError].compactMap(\.self)
+        let errors = [burst?.firstError, making?.firstError, storm?.rush.firstError].compactMap(\.self)
         let start = storm.map { ["After the crash, routerd itself was ready in \(fixed($0.start, 0)) ms."] } ?? []
         return Section(
             title: "tenants: all at once", table: table, notes: start + errors.map { "First error: \($0)" })

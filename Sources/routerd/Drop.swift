@@ -23,7 +23,7 @@ struct Drop: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Directory with PostgreSQL's programs, where no server runs (default: the newest found).", valueName: "path"))
+            "Directory with PostgreSQL's programs, if no server runs (default: the newest found).", valueName: "path"))
     var postgresBin: String?
 
     func run() throws {
