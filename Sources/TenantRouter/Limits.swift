@@ -14,6 +14,9 @@ enum Limits {
     static let backendConnectDeadline: Duration = .seconds(15)
     /// The pause before a connection that met `57P03` (crash recovery, a shutdown under way) is tried again.
     static let backendRetryPause: Duration = .milliseconds(20)
+    /// Instances that go down side by side when the router stops: thirty with something to write take two cores 0.4 s,
+    /// and each has ten.
+    static let simultaneousStops = 32
     /// How long a statement of the router's own may take: it touches two catalog rows.
     static let administrationDeadline: Duration = .seconds(10)
     /// How long a cancel request may take on its way to the backend, and one that hangs may occupy a session.

@@ -242,12 +242,21 @@ extension Router {
 
     /// The router's own connection first: PostgreSQL would wait for it.
     mutating func startLadder(_ instance: Instance, _ running: Running) {
-        var ladder = StopLadder()
-        let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
-        instance.phase = .stopping(running, ladder)
+        instance.phase = .stopping(running, StopLadder())
         commons.closed(instance.id)
         failStatements(of: instance, because: .instanceStopped(instance.name))
         orderAll(.discardBackends(of: instance.id))
+        switch lifetime {
+        case .stopping: if stopQueue.enter(instance.id) { descend(instance) }
+        case .serving, .hurrying, .closing: descend(instance)
+        }
+    }
+
+    /// The first rung.
+    private mutating func descend(_ instance: Instance) {
+        guard case .stopping(let running, var ladder) = instance.phase else { return }
+        let step = ladder.begin(now: reactor.now, speed: isHurried ? .hurried : .orderly)
+        instance.phase = .stopping(running, ladder)
         take(step, instance, running)
     }
 
@@ -258,6 +267,7 @@ extension Router {
 
     /// Somebody lost patience.
     mutating func hurryInstances() {
+        stopQueue.hurry()
         for instance in instances.values {
             guard case .stopping(let running, var ladder) = instance.phase, let step = ladder.hurry(now: reactor.now)
             else {
@@ -301,6 +311,7 @@ extension Router {
         retire(instance, running.cluster)
         orderAll(.discardBackends(of: instance.id))
         poolActions += pool.exited(instance.id, now: reactor.now)
+        if let next = stopQueue.left(instance.id).flatMap({ instances[$0] }) { descend(next) }
         failQueries(of: instance)
         if let tenant = instance.tenant { hibernated(tenant) }
     }

@@ -53,6 +53,7 @@ struct Router: ~Copyable {
     /// What went wrong with a tenant's last start, for the clients that are refused because of it.
     var startFailures: [TenantName: ErrorMessage] = [:]
     var lifetime: Lifetime = .serving
+    var stopQueue = StopQueue(limit: Limits.simultaneousStops)
     /// The same for workers, who look at it before they begin something long.
     let isStopping = Flag()
     var isDone = false

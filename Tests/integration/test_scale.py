@@ -199,3 +199,24 @@ def test_directories_that_nobody_asks_for_cost_nothing(routers):
     assert all(after < 2 * before + 0.25 for before, after in zip(few, many, strict=True)), about
     # Listing is the one thing that reads them.
     assert len(router.tenants()) > count
+
+
+@pytest.mark.soak
+def test_an_orderly_stop_leaves_nobody_to_recover(routers):
+    """All told to stop at once, hardly one had written its checkpoint when its patience ended: a crash recovery for
+    each, and unlogged tables are empty after one."""
+    router = routers("--spares", "0", "--max-connections", "5")
+
+    def fill(number):
+        with router.connect(f"tenant_{number}", connect_timeout=120) as connection:
+            connection.execute("CREATE UNLOGGED TABLE unlogged AS SELECT generate_series(1, 20000) AS n")
+
+    together(fill)
+    router.stop(within=60)
+    assert router.log.count("instance has stopped") == TENANTS and "does not stop" not in router.log
+    router.start()
+
+    def check(number):
+        assert router.value(f"tenant_{number}", "SELECT count(*) FROM unlogged") == 20000
+
+    together(check)
