@@ -73,17 +73,17 @@ extension ClusterStore {
     public func discard(_ spare: PreparedCluster) {
         retire(spare)
         spare.log.remove()
-        guard let spares = try? FileSystem.openDirectory(Leftovers.spares(in: baseDirectory)),
-            let cluster = try? FileSystem.openDirectory(spare.directoryName, in: spares)
-        else { return }
         do throws(EmbedError) {
+            let spares = try FileSystem.openDirectory(Leftovers.spares(in: baseDirectory))
+            let cluster = try FileSystem.openDirectory(spare.directoryName, in: spares)
             // Of a claim that failed: nobody was let in by it. The next start would finish it, under a name that has
             // another directory by then, or that was dropped.
             if try Claim.isWritten(in: cluster) { try Claim.withdraw(from: cluster, durability: durability) }
             abandon(spare.directoryName, in: spares)
         } catch {
+            // Out of sight, which needs no descriptor; the next sweep finds it.
             let place = "\(Leftovers.trash(in: baseDirectory))/\(Random.name())"
-            try? Move(from: spare.dataDirectory, to: place).perform(durability: durability)
+            unsafe _ = files_rename_new(AT_FDCWD, spare.dataDirectory, AT_FDCWD, place)
         }
     }
 }
