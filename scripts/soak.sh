@@ -23,6 +23,7 @@ main() {
     export ROUTERD_SOAK=1
     run "unit tests, long" swift test --skip-build
     run "n-th call, all" pytest test_fail_nth.py
+    run "n-th cut, all" pytest test_cuts.py -k before_any_call
     # The package's test installs it.
     run "integration, release" make build
     run "integration, long" pytest --ignore=test_fail_nth.py --ignore=test_chaos.py \

@@ -57,7 +57,7 @@ extension ClusterStore {
             try claim.write(in: cluster, durability: durability)
             try move.perform(durability: durability)
         } catch {
-            // Where it could not be undone the claim stands, and the next start finishes it.
+            // Where the rename could not be undone the claim stands, and the tenant's next boot finishes it.
             if FileSystem.status(ofPath: spare.dataDirectory)?.isSameFile(as: spare.identity) == true {
                 try? Claim.withdraw(from: cluster, durability: durability)
             }
@@ -69,15 +69,22 @@ extension ClusterStore {
     }
 
     /// After the postmaster of a spare has exited, or when it was never booted: ends what survived it and removes its
-    /// runtime subdirectory and its directory. One that has been claimed is left alone.
+    /// runtime subdirectory and its directory. One that is in a tenant's place already stays, with its claim.
     public func discard(_ spare: PreparedCluster) {
-        guard let spares = try? FileSystem.openDirectory(Leftovers.spares(in: baseDirectory)),
-            let cluster = try? FileSystem.openDirectory(spare.directoryName, in: spares),
-            let isClaimed = try? Claim.isWritten(in: cluster), !isClaimed
-        else { return }
         retire(spare)
-        abandon(spare.directoryName, in: spares)
         spare.log.remove()
+        do throws(EmbedError) {
+            let spares = try FileSystem.openDirectory(Leftovers.spares(in: baseDirectory))
+            let cluster = try FileSystem.openDirectory(spare.directoryName, in: spares)
+            // Of a claim that failed: nobody was let in by it. The next start would finish it, under a name that has
+            // another directory by then, or that was dropped.
+            if try Claim.isWritten(in: cluster) { try Claim.withdraw(from: cluster, durability: durability) }
+            abandon(spare.directoryName, in: spares)
+        } catch {
+            // Out of sight, which needs no descriptor; the next sweep finds it.
+            let place = "\(Leftovers.trash(in: baseDirectory))/\(Random.name())"
+            unsafe _ = files_rename_new(AT_FDCWD, spare.dataDirectory, AT_FDCWD, place)
+        }
     }
 }
 

@@ -10,6 +10,8 @@ struct Spares: Sendable {
     private enum Phase {
         /// It can't be stopped, only be given up once it is prepared.
         case preparing
+        /// As `preparing`, but it is given up then in any case: its settings were written before they changed.
+        case preparingInVain
         case booting(until: Duration)
         case ready
         case stopping(StopCause)
@@ -19,7 +21,12 @@ struct Spares: Sendable {
         let id: InstanceID
         var phase: Phase
 
-        var isBeingPrepared: Bool { if case .preparing = phase { true } else { false } }
+        var isBeingPrepared: Bool {
+            switch phase {
+            case .preparing, .preparingInVain: true
+            case .booting, .ready, .stopping: false
+            }
+        }
         var bootsUntil: Duration? { if case .booting(let until) = phase { until } else { nil } }
         var isReady: Bool { if case .ready = phase { true } else { false } }
         var isStopping: Bool { if case .stopping = phase { true } else { false } }
@@ -52,13 +59,18 @@ extension Spares {
 
     mutating func begin(_ id: InstanceID) { enter(.preparing, id) }
 
-    mutating func prepared(_ id: InstanceID, bootingUntil until: Duration) {
-        guard case .preparing = phase(of: id) else { illegal("sparePrepared", id) }
-        enter(.booting(until: until), id)
+    /// - Returns: whether it may be booted; if not, it is to be withdrawn.
+    mutating func prepared(_ id: InstanceID, bootingUntil until: Duration) -> Bool {
+        switch phase(of: id) {
+        case .preparing: enter(.booting(until: until), id)
+        case .preparingInVain: return false
+        case .booting, .ready, .stopping, nil: illegal("sparePrepared", id)
+        }
+        return true
     }
 
     mutating func failed(_ id: InstanceID, now: Duration) {
-        guard case .preparing = phase(of: id) else { illegal("spareFailed", id) }
+        guard isBeingPrepared(id) else { illegal("spareFailed", id) }
         enter(nil, id)
         pause(now: now)
     }
@@ -68,7 +80,7 @@ extension Spares {
         switch phase(of: id) {
         case .booting: enter(.ready, id)
         case .stopping: return
-        case .preparing, .ready, nil: illegal("ready", id)
+        case .preparing, .preparingInVain, .ready, nil: illegal("ready", id)
         }
         failures = 0
     }
@@ -79,7 +91,7 @@ extension Spares {
         case .booting, .ready, .stopping(.bootTimeout):
             enter(nil, id)
             pause(now: now)
-        case .preparing, nil: illegal("exited", id)
+        case .preparing, .preparingInVain, nil: illegal("exited", id)
         }
     }
 
@@ -117,8 +129,9 @@ extension Spares {
         return stopped
     }
 
-    /// None of those that boot or are ready is of use any more; those that are to be stopped. Others take their places.
+    /// None of them is of use any more; those that are to be stopped. Others take their places.
     mutating func outdated() -> [InstanceID] {
+        for spare in spares where spare.isBeingPrepared { enter(.preparingInVain, spare.id) }
         var stopped: [InstanceID] = []
         while let id = giveUpOne() { stopped.append(id) }
         return stopped

@@ -55,9 +55,9 @@ extension TenantPool {
 extension TenantPool {
     /// The spare's directory is there. Without a `.boot` of it in the answer the spare is gone.
     public mutating func sparePrepared(_ spare: InstanceID, now: Duration) -> [PoolAction] {
-        spares.prepared(spare, bootingUntil: now + limits.bootTimeout)
+        let isOfUse = spares.prepared(spare, bootingUntil: now + limits.bootTimeout)
         // Now that it no longer counts as leaving.
-        if isShuttingDown || lacksSlots || spares.exceedWanted {
+        if !isOfUse || isShuttingDown || lacksSlots || spares.exceedWanted {
             spares.withdraw(spare)
             return fillSlots(now: now)
         }

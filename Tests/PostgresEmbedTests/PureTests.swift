@@ -341,3 +341,68 @@ struct FileTests {
         }
     }
 }
+
+@Suite("Control groups")
+struct ControlGroupTests {
+    /// A machine's files that say so, below a directory of the test's own.
+    private func limits(
+        _ membership: String?, _ files: [String: String]
+    ) throws -> (processors: Int?, memoryBytes: Int?) {
+        var template = Array("/tmp/routerd-test-XXXXXX".utf8CString)
+        try #require(unsafe mkdtemp(&template) != nil)
+        let root = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        defer { RuntimeDirectory.remove(root) }
+        for (path, content) in files.merging(membership.map { ["/proc/self/cgroup": $0] } ?? [:], uniquingKeysWith: +) {
+            let parts = path.split(separator: "/")
+            for count in 1..<parts.count {
+                try FileSystem.makeDirectory(root + "/" + parts.prefix(count).joined(separator: "/"))
+            }
+            let file = try FileSystem.open(root + path, O_WRONLY | O_CREAT | O_EXCL)
+            try FileSystem.write(Array(content.utf8), to: file, path: path)
+        }
+        let group = ControlGroup(root: root)
+        return (group.processors, group.memoryBytes)
+    }
+
+    /// The kernel's root has no such files, and a container sees its own cgroup as the root, which does.
+    @Test("what our own group may use, in whole processors, at least one")
+    func own() throws {
+        for (group, path) in [("0::/\n", ""), ("0::/a.slice/b.service\n", "/a.slice/b.service")] {
+            let own = "/sys/fs/cgroup" + path
+            for (time, processors) in ["300000 100000\n": 3, "250000 100000\n": 2, "5000 100000\n": 1] {
+                let found = try limits(group, [own + "/cpu.max": time, own + "/memory.max": "536870912\n"])
+                #expect(found == (processors, 536_870_912), "\(group) \(time)")
+            }
+        }
+    }
+
+    @Test("a group above may give less than our own has")
+    func nested() throws {
+        let files = [
+            "/sys/fs/cgroup/a/cpu.max": "100000 100000\n", "/sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+            "/sys/fs/cgroup/a/b/c/cpu.max": "400000 100000\n", "/sys/fs/cgroup/a/memory.max": "max\n",
+            "/sys/fs/cgroup/a/b/memory.max": "1000000\n", "/sys/fs/cgroup/a/b/c/memory.max": "2000000\n",
+            "/sys/fs/cgroup/other/cpu.max": "10000 100000\n", "/sys/fs/cgroup/other/memory.max": "1\n",
+        ]
+        #expect(try limits("0::/a/b/c\n", files) == (1, 1_000_000))
+        #expect(try limits("0::/a/b/c/d\n", files) == (1, 1_000_000), "without files of its own")
+    }
+
+    @Test("nothing is limited: max, no files, nonsense, version 1, a group outside of what we see")
+    func unlimited() throws {
+        let directory = "/sys/fs/cgroup"
+        let limiting = [directory + "/cpu.max": "100000 100000\n", directory + "/memory.max": "1000000\n"]
+        #expect(try limits("0::/\n", limiting) == (1, 1_000_000), "or nothing is shown below")
+        let none: (Int?, Int?) = (nil, nil)
+        #expect(
+            try limits("0::/\n", [directory + "/cpu.max": "max 100000\n", directory + "/memory.max": "max\n"]) == none)
+        #expect(try limits("0::/\n", [:]) == none)
+        #expect(try limits(nil, limiting) == none)
+        #expect(try limits("", limiting) == none)
+        for content in ["", "\n", "100000\n", "100000 0\n", "one 100000\n"] {
+            let files = [directory + "/cpu.max": content, directory + "/memory.max": "x" + content]
+            #expect(try limits("0::/\n", files) == none, "\(content)")
+        }
+        #expect(try limits("12:memory:/\n0::/\n", limiting) == none)
+    }
+}

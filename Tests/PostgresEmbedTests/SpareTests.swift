@@ -152,7 +152,7 @@ struct SpareTests {
         }
     }
 
-    @Test("a discarded spare leaves nothing behind, one that is claimed is left alone, and no link is followed")
+    @Test("a discarded spare leaves nothing behind, and no link is followed")
     func discarding() async {
         await #expect(processExitsWith: .success) {
             let workshop = try Workshop()
@@ -173,12 +173,47 @@ struct SpareTests {
             }
             #expect(try workshop.names(in: ".routerd/spares").isEmpty)
             #expect(FileSystem.status(ofPath: canary + "/nest") != nil)
+        }
+    }
 
-            let spare = try store.prepareSpare()
-            let claim = Claim(databaseName: "t", oldName: "postgres", directoryName: "t")
+    /// Its runtime subdirectory stayed until the end, and the next start gave the tenant the empty spare, though it had
+    /// been dropped meanwhile.
+    @Test("a discarded spare whose failed claim could not be withdrawn comes back to nobody")
+    func discardingClaimed() async {
+        await #expect(processExitsWith: .success) {
+            let workshop = try Workshop()
+            let claim = Claim(ofSpareFor: "dropped", directoryName: "dropped")
+            let journaled = try workshop.store.prepareSpare()
+            try claim.write(in: try FileSystem.openDirectory(journaled.dataDirectory), durability: .full)
+            // What is no file cannot be unlinked.
+            let stubborn = try workshop.store.prepareSpare()
+            try FileSystem.makeDirectory(stubborn.dataDirectory + "/" + Claim.fileName)
+            for spare in [journaled, stubborn] {
+                workshop.store.discard(spare)
+                #expect(FileSystem.status(ofPath: spare.socketDirectory) == nil)
+            }
+            #expect(try workshop.names(in: ".routerd/spares").isEmpty)
+            #expect(try workshop.names(in: ".routerd/trash").count == 1)
+            workshop.store.sweep { false }
+            #expect(try workshop.names(in: ".routerd/trash").isEmpty)
+            try workshop.reopen()
+            #expect(try workshop.store.directoryNames().isEmpty)
+            #expect(workshop.store.findings == [])
+        }
+    }
+
+    @Test("a discarded spare whose rename could not be undone is the tenant's, and its next boot finishes the claim")
+    func discardingMoved() async {
+        await #expect(processExitsWith: .success) {
+            let workshop = try Workshop()
+            let spare = try workshop.store.prepareSpare()
+            let claim = Claim(ofSpareFor: "tenant", directoryName: "tenant")
             try claim.write(in: try FileSystem.openDirectory(spare.dataDirectory), durability: .full)
-            store.discard(spare)
-            #expect(FileSystem.status(ofPath: spare.dataDirectory + "/PG_VERSION") != nil)
+            try Move(from: spare.dataDirectory, to: workshop.store.baseDirectory + "/tenant").rename()
+            workshop.store.discard(spare)
+            #expect(FileSystem.status(ofPath: spare.socketDirectory) == nil)
+            #expect(try workshop.names(in: ".routerd/spares").isEmpty)
+            try workshop.boot("tenant", mayCreate: false).expect("SELECT current_database()", gives: "tenant")
         }
     }
 
@@ -217,6 +252,30 @@ struct InterruptedClaimTests {
             case .booted, .fileBegun, .databaseBeforeFile: false
             case .fileWritten, .renamed, .logRenamed, .databaseRenamed, .fileRemoved, .databaseBeforeRename: true
             }
+        }
+    }
+
+    /// The cuts below are made between these.
+    @Test("a claim writes its file, whole, then renames the directory, then the log")
+    func steps() async {
+        await #expect(processExitsWith: .success) {
+            let workshop = try Workshop()
+            let base = workshop.store.baseDirectory
+            let spare = try workshop.store.prepareSpare()
+            let watch = Descriptor(owning: inotify_init1(CInt(IN_CLOEXEC) | CInt(IN_NONBLOCK)))
+            let events = UInt32(IN_CREATE) | UInt32(IN_MOVED_FROM) | UInt32(IN_MOVED_TO) | UInt32(IN_DELETE)
+            for path in [base, base + "/.routerd/spares", base + "/.routerd/logs", spare.dataDirectory] {
+                let added = unsafe inotify_add_watch(watch.number, path, events)
+                try #require(added >= 0)
+            }
+            _ = try workshop.store.claim(spare, by: Claim(ofSpareFor: "tenant", directoryName: "tenant"))
+            let name = spare.directoryName
+            let steps = [
+                "+ routerd.claim.new", "- routerd.claim.new", "+ routerd.claim", "- \(name)", "+ tenant",
+                "- \(name).log", "+ tenant.log",
+            ]
+            let taken = try changes(read: watch)
+            if taken != steps { Issue.record("\(taken)") }
         }
     }
 
@@ -284,7 +343,30 @@ struct InterruptedClaimTests {
     }
 }
 
-/// The steps of ``ClusterStore/claim(_:directoryName:databaseName:)`` and of what follows it, one by one.
+/// What an inotify(7) descriptor has seen come and go, in order.
+private func changes(read watch: borrowing Descriptor) throws -> [String] {
+    var bytes = [UInt8](repeating: 0, count: 1 << 16)
+    let count = unsafe read(watch.number, &bytes, bytes.count)
+    try #require(count > 0)
+    var changes: [String] = []
+    var place = 0
+    while place < count {
+        let (mask, length) = unsafe bytes.withUnsafeBytes { event in
+            unsafe (
+                event.loadUnaligned(fromByteOffset: place + 4, as: UInt32.self),
+                Int(event.loadUnaligned(fromByteOffset: place + 12, as: UInt32.self))
+            )
+        }
+        let name = bytes[(place + 16)..<(place + 16 + length)].prefix { $0 != 0 }
+        let hasCome = mask & (UInt32(IN_CREATE) | UInt32(IN_MOVED_TO)) != 0
+        changes.append("\(hasCome ? "+" : "-") \(String(decoding: name, as: UTF8.self))")
+        place += 16 + length
+    }
+    return changes
+}
+
+/// The steps of ``ClusterStore/claim(_:by:)``, in the order that they are known to have, and of what follows it, one by
+/// one.
 private func claim(
     _ instance: Instance, name: String, until cut: InterruptedClaimTests.Cut, in workshop: Workshop
 ) throws {

@@ -79,9 +79,11 @@ import Testing
         _ = [driver.change { $0.spares = 1 }, driver.sparePrepared(2), driver.ready(2)]
         #expect(driver.outdateSpares() == "stop 2")
         #expect(driver.exited(2) == "prepareSpare 3")
-        _ = [driver.sparePrepared(3), driver.ready(3)]
-        #expect(driver.change { $0.spares = 0 } == "stop 3")
-        #expect(driver.exited(3) == "")
+        #expect(driver.outdateSpares() == "")
+        #expect(driver.sparePrepared(3) == "prepareSpare 4", "its settings were the old ones")
+        _ = [driver.sparePrepared(4), driver.ready(4)]
+        #expect(driver.change { $0.spares = 0 } == "stop 4")
+        #expect(driver.exited(4) == "")
     }
 
     @Test func nothingChangesAnyMoreAtTheEnd() {

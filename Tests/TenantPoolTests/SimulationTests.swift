@@ -21,8 +21,9 @@ import Testing
         // A simulation that never meets a case proves nothing of it.
         for kind in [
             "grant", "prepare", "create", "claim", "prepareSpare", "boot", "ask", "stop", "remove", "terminate",
-            "a ready spare given up", "a spare withdrawn", "an answer too late", "a claim cut short",
-            "a drop while shutting down", "more instances than may be", "fewer connections", "refuse doesNotExist",
+            "a ready spare given up", "a spare withdrawn", "an outdated spare withdrawn", "an answer too late",
+            "a claim cut short", "a drop while shutting down", "more instances than may be", "fewer connections",
+            "refuse doesNotExist",
             "refuse queueFull",
             "refuse shuttingDown", "refuse timeout:instances", "refuse timeout:connections", "refuse timeout:starts",
             "refuse timeout:startup", "refuse failed:preparation", "refuse failed:unusable", "refuse failed:exit",

@@ -8,6 +8,8 @@ private enum Column: String, CaseIterable, Codable {
     case preparing
     /// As `preparing`; instance 2 serves `b`, and client 9 waits for the spare's slot.
     case wanted
+    /// As `preparing`, with settings that have changed since.
+    case outdated
     case booting
     case ready
     /// As `wanted`, but it was ready and is given up.
@@ -24,6 +26,7 @@ private enum Column: String, CaseIterable, Codable {
         switch self {
         case .preparing: _ = driver.wait()
         case .wanted: _ = [driver.wait(), driver.open(8, "b", 2), driver.request(9, "c")]
+        case .outdated: _ = [driver.wait(), driver.outdateSpares()]
         case .booting: _ = [driver.wait(), driver.sparePrepared(1)]
         case .ready: _ = driver.makeSpare(1)
         case .stopping: _ = [driver.makeSpare(1), driver.open(8, "b", 2), driver.request(9, "c")]
@@ -37,7 +40,7 @@ private enum Column: String, CaseIterable, Codable {
 
 /// Every event that concerns a spare, as the table's rows.
 private enum Row: String, CaseIterable, Codable {
-    case prepared, failed, ready, exited, requested, shutDown, deadline
+    case prepared, failed, ready, exited, requested, settingsChanged, shutDown, deadline
 
     func happen(to driver: inout Driver) -> String {
         switch self {
@@ -46,6 +49,7 @@ private enum Row: String, CaseIterable, Codable {
         case .ready: driver.ready(1)
         case .exited: driver.exited(1)
         case .requested: driver.request(7, "d")
+        case .settingsChanged: driver.outdateSpares()
         case .shutDown: driver.shutDown()
         case .deadline: driver.wait()
         }
@@ -55,8 +59,10 @@ private enum Row: String, CaseIterable, Codable {
 /// What is said, and how many spares there are and are ready then; no entry where the event is the executor's mistake
 /// and traps.
 private let table: [Row: [Column: String]] = [
-    .prepared: [.preparing: "boot 1 → 1, 0", .wanted: "prepare 3 c → 0, 0"],
-    .failed: [.preparing: " → 0, 0", .wanted: "prepare 3 c → 0, 0"],
+    .prepared: [
+        .preparing: "boot 1 → 1, 0", .wanted: "prepare 3 c → 0, 0", .outdated: "prepareSpare 2 → 1, 0",
+    ],
+    .failed: [.preparing: " → 0, 0", .wanted: "prepare 3 c → 0, 0", .outdated: " → 0, 0"],
     .ready: [
         .booting: " → 1, 1", .stopping: " → 1, 0", .timedOut: " → 1, 0", .paused: " → 0, 0",
         .claimed: "grant 1 1, prepareSpare 3 → 1, 0",
@@ -66,17 +72,24 @@ private let table: [Row: [Column: String]] = [
         .claimed: "prepare 3 a → 0, 0",
     ],
     .requested: [
-        .preparing: "prepare 2 d → 1, 0", .wanted: " → 1, 0", .booting: "prepare 2 d → 1, 0",
+        .preparing: "prepare 2 d → 1, 0", .wanted: " → 1, 0", .outdated: "prepare 2 d → 1, 0",
+        .booting: "prepare 2 d → 1, 0",
         .ready: "prepare 2 d → 1, 1", .stopping: " → 1, 0", .timedOut: "prepare 2 d → 1, 0",
         .paused: "prepare 2 d → 0, 0", .claimed: "prepare 3 d → 0, 0",
     ],
+    .settingsChanged: [
+        .preparing: " → 1, 0", .wanted: " → 1, 0", .outdated: " → 1, 0", .booting: "stop 1 → 1, 0",
+        .ready: "stop 1 → 1, 0", .stopping: " → 1, 0", .timedOut: " → 1, 0", .paused: " → 0, 0", .claimed: " → 0, 0",
+    ],
     .shutDown: [
-        .preparing: " → 1, 0", .wanted: "terminate 2, refuse 9 shuttingDown → 1, 0", .booting: "stop 1 → 1, 0",
+        .preparing: " → 1, 0", .wanted: "terminate 2, refuse 9 shuttingDown → 1, 0", .outdated: " → 1, 0",
+        .booting: "stop 1 → 1, 0",
         .ready: "stop 1 → 1, 0", .stopping: "terminate 2, refuse 9 shuttingDown → 1, 0", .timedOut: " → 1, 0",
         .paused: " → 0, 0", .claimed: "refuse 1 shuttingDown, stop 1 → 0, 0",
     ],
     .deadline: [
-        .preparing: " → 1, 0", .wanted: "refuse 9 timeout:instances → 1, 0", .booting: "stop 1 → 1, 0",
+        .preparing: " → 1, 0", .wanted: "refuse 9 timeout:instances → 1, 0", .outdated: " → 1, 0",
+        .booting: "stop 1 → 1, 0",
         .ready: " → 1, 1", .stopping: "refuse 9 timeout:instances → 1, 0", .timedOut: " → 1, 0",
         .paused: "prepareSpare 2 → 1, 0", .claimed: "prepareSpare 3 → 1, 0",
     ],
@@ -174,6 +187,19 @@ private let table: [Row: [Column: String]] = [
         _ = [driver.wait(), driver.open(1, "a", 2), driver.giveBack(2)]
         #expect(driver.request(2, "b") == "", "it is a clone of 60 ms: nobody is evicted for it")
         #expect(driver.sparePrepared(1) == "prepare 3 b")
+        #expect(driver.pool.spareCount == 0)
+    }
+
+    /// One that was cloned while the settings changed booted with the old ones, and a new name got it.
+    @Test func aSpareInPreparationGivesWayToNewSettings() {
+        var driver = Driver(spares: 1)
+        _ = [driver.wait(), driver.outdateSpares(), driver.outdateSpares()]
+        #expect(driver.sparePrepared(1) == "prepareSpare 2", "another, with the new ones")
+        #expect(driver.sparePrepared(2) == "boot 2")
+        // One that is late for a tenant, for other settings and for the operator is given up once.
+        _ = [driver.ready(2), driver.outdateSpares(), driver.exited(2), driver.outdateSpares()]
+        _ = [driver.open(1, "a", 4), driver.request(2, "b"), driver.change { $0.spares = 0 }]
+        #expect(driver.sparePrepared(3) == "prepare 5 b")
         #expect(driver.pool.spareCount == 0)
     }
 

@@ -34,6 +34,8 @@ struct World {
         var connections = 0
         var leases = 0
         var isTerminated = false
+        /// A spare's, whose settings changed since it was begun.
+        var isOutdated = false
         /// Since when it has been ready without a lease.
         var idleSince = Duration.zero
         /// Until when it must not be asked.
@@ -233,6 +235,7 @@ extension World {
             instances[id] = nil
             return perform(pool.spareFailed(id, now: now))
         }
+        let isOutdated = instances[id]?.isOutdated == true
         let isSlotWanted = pool.snapshot.contains { $0.state == .queued }
         let actions = pool.sparePrepared(id, now: now)
         if !actions.contains(.boot(id)) {
@@ -240,7 +243,10 @@ extension World {
             counts["a spare withdrawn", default: 0] += 1
             let spares = instances.values.count { $0.tenant == nil && $0.life != .stopping }
             let isTooMany = instances.count >= limits.maxInstances || spares >= limits.spares
-            expect(isShuttingDown || isSlotWanted || isTooMany, "nobody wanted the slot of the spare \(id.raw)")
+            if isOutdated { counts["an outdated spare withdrawn", default: 0] += 1 }
+            expect(
+                isShuttingDown || isSlotWanted || isTooMany || isOutdated,
+                "nobody wanted the slot of the spare \(id.raw)")
         }
         perform(actions)
     }
@@ -328,6 +334,7 @@ extension World {
     }
 
     private mutating func outdateSpares() {
+        for (id, instance) in instances where instance.tenant == nil { instances[id]?.isOutdated = true }
         perform(pool.sparesOutdated(now: now))
         let left = instances.values.count(where: \.isSpareThatCanBeStopped)
         expect(left == 0, "\(left) spares are kept though they are outdated")
@@ -441,6 +448,7 @@ extension World {
         let looking = instances.removeValue(forKey: id)
         expect(looking?.life == .looking && looking?.tenant == tenant, "\(id.raw) claims without having looked")
         expect(instances[spare]?.life == .ready && instances[spare]?.tenant == nil, "\(spare.raw) is no ready spare")
+        expect(instances[spare]?.isOutdated == false, "\(spare.raw) is claimed with settings that have changed")
         instances[spare]?.tenant = tenant
         instances[spare]?.life = .claiming
         if let looking { instances[spare]?.startedAt = looking.startedAt }
@@ -468,6 +476,7 @@ extension World {
     private mutating func bootAsked(_ id: InstanceID) {
         let life = instances[id]?.life
         expect(life == .looking || life == .creating || life == .cloning, "boot of \(id.raw), which was not prepared")
+        expect(instances[id]?.isOutdated == false, "boot of the spare \(id.raw) with settings that have changed")
         instances[id]?.life = .booting
     }
 

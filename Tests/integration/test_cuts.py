@@ -17,6 +17,8 @@ SOAK = bool(os.environ.get("ROUTERD_SOAK"))
 SEED = int(os.environ.get("ROUTERD_TEST_SEED") or random.randrange(1 << 32))
 # How long each test goes on.
 SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (120 if SOAK else 3))
+# A soak of its own tries every call, however long that takes.
+ALL = SOAK and "ROUTERD_CHAOS_SECONDS" not in os.environ
 SPARES = ("--spares", "2", "--log-level", "debug")
 
 # Between two calls of these kinds nothing changes that outlives the program.
@@ -82,10 +84,11 @@ def again(router):
     router.start(port=router.port)
 
 
-def rounds():
-    """As many as there is time for, but some in any case."""
+def rounds(untried=None):
+    """As many as there is time for, but some in any case, or until nothing is left in the list `untried`."""
     until = time.monotonic() + SECONDS
-    return itertools.takewhile(lambda number: number < 3 or time.monotonic() < until, itertools.count())
+    goes_on = lambda: bool(untried) if ALL and untried is not None else time.monotonic() < until
+    return itertools.takewhile(lambda number: number < 3 or goes_on(), itertools.count())
 
 
 @pytest.mark.soak
@@ -141,7 +144,7 @@ def test_a_kill_before_any_call_of_a_first_connect(routers, way):
     router.start()
     ledger = Ledger(router)
     order, deaths = [], {}
-    for number in rounds():
+    for _ in rounds(order):
         if way == "claim":
             wait_for_a_spare(router)
         name = ledger.fresh()
@@ -150,7 +153,7 @@ def test_a_kill_before_any_call_of_a_first_connect(routers, way):
             faults.arm(ALWAYS, calls, DEATH)
             ledger.write(name)
             count, _, _ = faults.disarm()
-            order = chance.sample(range(1, count + 1), count)
+            order += chance.sample(range(1, count + 1), count)
             continue
         nth = order.pop()
         about = f"seed {SEED}: killed at call {nth}"
@@ -168,9 +171,13 @@ def test_a_kill_before_any_call_of_a_first_connect(routers, way):
         deaths[call] = deaths.get(call, 0) + 1
         again(router)
         ledger.check([name], f"{about}, {call}")
-    assert sum(deaths[call] for call in deaths if call) > 0
+    died = sum(deaths[call] for call in deaths if call)
+    assert died > 0
+    if ALL:
+        assert not order and died > sum(deaths.values()) / 2, deaths
+        assert set(deaths) >= ({"write", "sync", "rename"} if way == "claim" else {"mkdir", "sync", "rename"}), deaths
     ledger.check(sorted(ledger.told), f"seed {SEED}, in the end")
-    print(f"seed {SEED}: {way}: died at {deaths}, {len(order)} of the last round not tried")
+    print(f"seed {SEED}: {way}: died at {deaths}, {len(order)} calls not tried")
     ledger.settled()
 
 

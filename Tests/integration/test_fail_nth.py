@@ -245,3 +245,102 @@ def test_every_call_of_the_making_of_a_tenant(rehearsal):
     # Every instance has gone to sleep: what is still held is lost.
     assert processes.eventually(lambda: not router.postmasters(), 10)
     assert processes.eventually(lambda: held(router) <= usual, 5), held(router)
+
+
+# The claim of a spare
+
+# Never all that could take a directory out of the way at once: from then on, that would be a disk that nothing leaves.
+OF_A_CLAIM = {
+    "ENOSPC": ["write", "rename", "sync"],
+    "EIO": ["write", "sync", "unlink", "stat"],
+    "EMFILE": ["open"],
+    "ENOMEM": ["open", "stat", "connect"],
+    "one byte": ["write"],
+}
+# Their clusters would not fit into memory all at once.
+AT_ONCE = 20
+
+
+class Claims:
+    """Names that one spare after the other is given to, each with a row of its own."""
+
+    def __init__(self, router):
+        self.router = router
+        self.private = router.directory / ".routerd"
+        self.names = []
+        self.made = 0
+
+    def connect(self):
+        """A name not used before, while a spare is ready; None, or how the connect ended."""
+        self.made += 1
+        self.names.append(f"tenant_{self.made}")
+        return self.again()
+
+    def again(self):
+        return outcome(self._connect, self.names[-1])
+
+    def _connect(self, name):
+        with self.router.wire(timeout=20) as client:
+            _expect(client.startup("alice", name))
+            _expect(client.query("CREATE TABLE IF NOT EXISTS kept AS SELECT current_database() AS name"))
+            _expect(client.query("SELECT name FROM kept"), [[name]])
+
+    def await_spare(self):
+        """One is announced for every name that has taken one since the start."""
+        is_ready = lambda: self.router.latest_log.count("a spare is ready") > len(self.names)
+        assert processes.eventually(is_ready, 30, interval=0.01), self.router.latest_log[-2000:]
+
+    def restart(self):
+        """Every name has its row, and nothing else is there."""
+        self.router.stop()
+        # A log that could not be renamed served on.
+        assert not [name for name in os.listdir(self.private / "spares") if not name.endswith(".log")]
+        assert self.router.tenants() == set(self.names)
+        self.router.start()
+        assert "stays where it is" not in self.router.latest_log
+        assert os.listdir(self.private / "staging") == []
+        assert processes.eventually(lambda: not os.listdir(self.private / "trash"), 20)
+        for name in self.names:
+            with self.router.wire(timeout=20) as client:
+                _expect(client.startup("alice", name))
+                _expect(client.query("SELECT name FROM kept"), [[name]])
+        self.router.stop()
+        assert not [name for name in self.names if (self.router.directory / name / "routerd.claim").exists()]
+        for name in self.names:
+            shutil.rmtree(self.router.directory / name)
+        self.names = []
+        self.router.start()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("times", [1, ALWAYS], ids=["once", "from_then_on"])
+def test_every_call_of_a_claim(rehearsal, times):
+    """A claim that failed and could not be taken back was finished by the next start, whatever had become of the name
+    meanwhile."""
+    router, faults = rehearsal("--idle-timeout", "1ms", "--max-instances", "8", "--spares", "1", "--log-level", "debug")
+    claims = Claims(router)
+
+    def places(calls):
+        claims.await_spare()
+        faults.arm(ALWAYS, calls, 1)
+        assert claims.connect() is None
+        return range(1, faults.disarm()[0] + 1)
+
+    fired = set()
+    for name, number, calls, n in plan(OF_A_CLAIM, places, SAMPLE / 3):
+        case = f"seed {SEED}: {name} at call {n} of {calls}"
+        claims.await_spare()
+        faults.arm(n, calls, number, times)
+        try:
+            ended = claims.connect()
+        except Exception as failure:
+            raise AssertionError(f"{case}, which was {faults.disarm()[2]}") from failure
+        call = faults.disarm()[2]
+        case += f", which was {call}: {ended}"
+        fired.add(call)
+        assert router.process.poll() is None, f"{case}: the server has ended"
+        assert processes.eventually(lambda: claims.again() is None, 10, interval=0.05), f"{case}: the next is refused"
+        if len(claims.names) == AT_ONCE:
+            claims.restart()
+    claims.restart()
+    assert len(fired - {None}) > 2, fired
