@@ -2,15 +2,16 @@
 restarted under them by chance. What must hold whatever happens: no acknowledged transaction is lost, none is there by
 half, no client hangs, every tenant answers afterwards.
 
-A weapon is a function of the chaos that does its harm (or begins it, see `later`) and says what it did; whoever wants
-other harm passes other weapons."""
+A weapon is a function of the chaos that does its harm and says whether it really did (what is done beside, see `Deed`,
+says so itself when it is done); whoever wants other harm passes other weapons. Harm that nobody did shows nothing: that
+it was done is a part of the reckoning."""
 
 import collections
 import concurrent.futures
 import contextlib
+import errno
 import os
 import random
-import shutil
 import signal
 import threading
 import time
@@ -28,25 +29,35 @@ REFUSALS = {
     "57P01": ("terminating connection",),
     "57P03": ("the database system is", "cannot be started", "does not answer"),
     "53000": ("Too many open files",),
-    "53100": ("No space left on device",),
+    # The second is all that PostgreSQL says of it where the relation cache is built again.
+    "53100": ("No space left on device", "could not write init file"),
     "53300": ("cannot open another connection",),
 }
 # The longest that any one statement or connect may take, whatever is done to whom.
 PATIENCE = 40
+# How often every weapon must have had its turn before one that has never done harm is a fault of the test: a tenant is
+# only dropped once one has come, and either can be cut off by what is done to the others.
+ENOUGH_ROUNDS = 3
+
+
+def told(error):
+    """The codes of what a client was told."""
+    text = str(error)
+    if error.sqlstate is None and "FATAL:" in text:
+        return {code for code, phrases in REFUSALS.items() if any(phrase in text for phrase in phrases)}
+    return {error.sqlstate}
 
 
 def is_excused(error, excuses):
-    text = str(error)
-    if error.sqlstate is None and "FATAL:" in text:
-        return any(phrase in text for code in excuses for phrase in REFUSALS.get(code, ()))
-    return error.sqlstate in excuses
+    return not told(error).isdisjoint(excuses)
 
 
 class Chaos:
-    """`transactions` is how many a writer does in one session: a few, and its instance is idle now and then."""
+    """`transactions` is how many a writer does in one session: a few, and its instance is idle now and then. However
+    short the time, `essential` weapons do their harm, and somebody is told one of the codes in `expected`."""
 
     def __init__(self, router, weapons, seed, tenants=4, writers=2, excuses=EXCUSES, pause=(0.05, 1.0),
-                 transactions=None):
+                 transactions=None, essential=(), expected=()):
         self.router = router
         self.transactions = transactions
         self.weapons = list(weapons)
@@ -54,7 +65,11 @@ class Chaos:
         self.chance = random.Random(seed)
         self.tenants = [f"chaos_{number}" for number in range(tenants)]
         self.excuses = excuses
+        self.essential = essential
+        self.expected = expected
         self.done = collections.Counter()
+        self.met = collections.Counter()
+        self.rounds = 0
         self.over = threading.Event()
         self.writers = [Writer(self, tenant, number) for tenant in self.tenants for number in range(writers)]
         self.passing = {}
@@ -63,21 +78,33 @@ class Chaos:
         self._later = []
 
     def run(self, seconds):
-        """Harm for so long, then rest, then the reckoning."""
+        """Harm for so long, and until the least that must be done is done; then rest, then the reckoning."""
         with concurrent.futures.ThreadPoolExecutor(8) as makers:
             list(makers.map(self._make, self.tenants))
         for writer in self.writers:
             writer.start()
         try:
             until = time.monotonic() + seconds
-            while time.monotonic() < until:
+            left = []
+            while time.monotonic() < until or (self.missing() and time.monotonic() < until + PATIENCE):
                 self.rest(self.chance.uniform(*self._pause))
-                weapon = self.chance.choice(self.weapons)
+                if not left:
+                    left = self.chance.sample(self.weapons, len(self.weapons))
+                weapon = left.pop()
                 if weapon(self):
                     self.done[weapon.__name__] += 1
+                self.rounds += not left
         finally:
             self.settle()
         self.reckon()
+
+    def missing(self):
+        """What has not been done yet and must be."""
+        needed = {*self.essential, *(self.weapons if self.rounds >= ENOUGH_ROUNDS else ())}
+        missing = [weapon.__name__ for weapon in needed if not self.done[weapon.__name__]]
+        if self.expected and not any(self.met[code] for code in self.expected):
+            missing.append(f"one who is told {' or '.join(self.expected)}")
+        return missing
 
     def _make(self, tenant):
         with self.router.connect(tenant) as connection:
@@ -117,12 +144,13 @@ class Chaos:
             client.join(PATIENCE)
 
     def reckon(self):
-        about = f"seed {self.seed}: {dict(self.done)}"
+        about = f"seed {self.seed}: {dict(self.done)}, told {dict(self.met)}"
         clients = [*self.writers, *self.beside]
         assert not any(client.is_alive() for client in clients), f"{about}: a client hangs"
         faults = [client.fault for client in clients if client.fault]
         assert not faults, f"{about}: {faults}"
         assert self.recovered, f"{about}: a client gets through no more"
+        assert not self.missing(), f"{about}: no harm by {self.missing()}"
         slowest = max(writer.slowest for writer in self.writers)
         assert slowest < PATIENCE, f"{about}: a client waited {slowest:.1f} s"
         with concurrent.futures.ThreadPoolExecutor(4) as reckoners:
@@ -147,22 +175,39 @@ class Chaos:
     # What weapons aim at
 
     def postmaster(self):
-        """Of a tenant by chance, if it lives: None between the death of one and the boot of the next."""
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            process = self.router.postmaster(self.chance.choice(self.tenants))
-            return process if self._is_ours(process) else None
+        """Of a tenant by chance, of those that run; the writers wake one before long where none does."""
+        return self._found(self._postmasters)
+
+    def backend(self):
+        """One that serves a session."""
+        return self._found(lambda: [pid for pid in self._children() if "[local]" in processes.describe([pid])])
 
     def child(self):
         """A process of a postmaster: a backend, the WAL writer, the checkpointer …"""
-        postmaster = self.postmaster()
-        if postmaster is None:
-            return None
-        children = [pid for pid in processes.descendants(postmaster) if processes.parent(pid) == postmaster]
-        return self.chance.choice(children) if children else None
+        return self._found(self._children)
 
-    def _is_ours(self, process):
+    def _found(self, candidates):
+        until = time.monotonic() + 5
+        while True:
+            found = candidates()
+            if found:
+                return self.chance.choice(found)
+            if time.monotonic() > until:
+                return None
+            self.rest(0.05)
+
+    def _postmasters(self):
         """Numbers are used again; nobody else's process is harmed."""
-        return process in processes.in_directory(self.router.home)
+        ours = set(processes.in_directory(self.router.home))
+        found = []
+        for tenant in self.tenants:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                found.append(self.router.postmaster(tenant))
+        return [process for process in found if process in ours]
+
+    def _children(self):
+        postmasters = set(self._postmasters())
+        return [pid for pid in processes.all_process_ids() if processes.parent(pid) in postmasters]
 
 
 class Writer(threading.Thread):
@@ -193,6 +238,7 @@ class Writer(threading.Thread):
                         self._transaction(connection, n)
                         self.numbers.add(n)
             except psycopg.Error as error:
+                self.chaos.met.update(told(error))
                 if not is_excused(error, self.chaos.excuses):
                     self.fault = f"{self.tenant}: {error.sqlstate} {error}"
                     return
@@ -237,11 +283,12 @@ class Passing:
 
 
 class Deed(threading.Thread):
-    """What is done once, beside everything else: whatever hangs meanwhile, the harm goes on."""
+    """What is done once, beside everything else: whatever hangs meanwhile, the harm goes on. It counts for its weapon
+    when it is done."""
 
-    def __init__(self, chaos, deed):
+    def __init__(self, chaos, deed, weapon):
         super().__init__(daemon=True)
-        self.chaos, self.deed = chaos, deed
+        self.chaos, self.deed, self.weapon = chaos, deed, weapon
         self.fault = None
         chaos.beside.append(self)
         self.start()
@@ -249,7 +296,9 @@ class Deed(threading.Thread):
     def run(self):
         try:
             self.deed(self.chaos.router)
+            self.chaos.done[self.weapon.__name__] += 1
         except psycopg.Error as error:
+            self.chaos.met.update(told(error))
             if not is_excused(error, self.chaos.excuses):
                 self.fault = f"{error.sqlstate} {error}"
         except FileNotFoundError:
@@ -263,16 +312,16 @@ def make_a_tenant(chaos):
     """From a spare where there is one."""
     tenant = Passing(f"passing_{len(chaos.passing)}")
     chaos.passing[tenant.name] = tenant
-    return bool(Deed(chaos, tenant.make))
+    Deed(chaos, tenant.make, make_a_tenant)
 
 
 def drop_a_tenant(chaos):
     here = [tenant for tenant in chaos.passing.values() if tenant.row and not tenant.may_be_gone]
     if not here:
-        return False
+        return
     tenant = chaos.chance.choice(here)
     tenant.may_be_gone = True
-    return bool(Deed(chaos, tenant.drop))
+    Deed(chaos, tenant.drop, drop_a_tenant)
 
 
 def fill_the_disk(chaos):
@@ -280,11 +329,24 @@ def fill_the_disk(chaos):
     filler = chaos.router.directory / ".filler"
     if filler.exists():
         return False
-    with contextlib.suppress(OSError), open(filler, "wb") as file:
-        room = shutil.disk_usage(chaos.router.directory).free
-        os.posix_fallocate(file.fileno(), 0, room)
+    with open(filler, "wb") as file:
+        _take_all_room(file)
     chaos.later(chaos.chance.uniform(0.2, 1.0), lambda: filler.unlink(missing_ok=True))
     return True
+
+
+def _take_all_room(file):
+    """In ever smaller pieces, until there is no room for a single block: others take some meanwhile, and a piece that
+    does not fit as a whole takes nothing."""
+    taken, piece = 0, 64 << 20
+    while piece >= os.fstatvfs(file.fileno()).f_frsize:
+        try:
+            os.posix_fallocate(file.fileno(), taken, piece)
+            taken += piece
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            piece //= 2
 
 
 def take_the_descriptors(chaos):
@@ -297,6 +359,10 @@ def take_the_descriptors(chaos):
 
 def kill_a_postmaster(chaos):
     return _signal(chaos.postmaster(), signal.SIGKILL)
+
+
+def kill_a_backend(chaos):
+    return _signal(chaos.backend(), signal.SIGKILL)
 
 
 def kill_a_child(chaos):
@@ -337,8 +403,8 @@ def restart_the_router(chaos):
 
 
 COMING_AND_GOING = (make_a_tenant, make_a_tenant, drop_a_tenant)
-EVERY_KILL = (kill_a_postmaster, kill_a_child, hang_a_postmaster, hang_a_child, hang_the_router, kill_the_router,
-              restart_the_router)
+EVERY_KILL = (kill_a_postmaster, kill_a_backend, kill_a_child, hang_a_postmaster, hang_a_child, hang_the_router,
+              kill_the_router, restart_the_router)
 
 
 def _signal(process, number):

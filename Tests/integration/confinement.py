@@ -37,6 +37,12 @@ def expect_denied(connection, statement, *parameters):
         connection.execute(statement, parameters or None)
 
 
+def expect_no_connection(connection, statement):
+    with pytest.raises(psycopg.errors.SqlclientUnableToEstablishSqlconnection) as refused:
+        connection.execute(statement)
+    assert "Permission denied" in (refused.value.diag.message_detail or ""), refused.value
+
+
 def sockets_directory(router, tenant):
     arguments = Path(f"/proc/{router.postmaster(tenant)}/cmdline").read_bytes().decode().split("\0")
     (setting,) = [argument for argument in arguments if argument.startswith("unix_socket_directories=")]

@@ -7,15 +7,18 @@ import subprocess
 import pytest
 
 import processes
-from chaos import COMING_AND_GOING, EVERY_KILL, EXCUSES, Chaos, fill_the_disk, kill_a_child, kill_a_postmaster, \
-    kill_the_router, take_the_descriptors
+from chaos import COMING_AND_GOING, EVERY_KILL, EXCUSES, Chaos, fill_the_disk, kill_a_backend, kill_a_child, \
+    kill_a_postmaster, kill_the_router, take_the_descriptors
 from router import IS_ROOT
 
 SOAK = bool(os.environ.get("ROUTERD_SOAK"))
 # Of each test.
-SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 5))
+SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 8))
 SEED = int(os.environ.get("ROUTERD_TEST_SEED") or random.randrange(1 << 32))
 IS_LONG = SECONDS > 20
+# Between two harms.
+PAUSE = (0.05, 1.0) if IS_LONG else (0.05, 0.5)
+KILLS = (kill_a_postmaster, kill_a_backend)
 
 
 def nothing_is_left(router):
@@ -38,7 +41,7 @@ def nothing_is_left(router):
 def test_random_kills_lose_nothing(routers):
     """Each death alone was survived; one in the middle of the recovery from another was not (rows 10, 12, 17)."""
     router = routers("--idle-timeout", "1s")
-    Chaos(router, EVERY_KILL, SEED).run(SECONDS)
+    Chaos(router, EVERY_KILL, SEED, pause=PAUSE, essential=EVERY_KILL).run(SECONDS)
 
 
 @pytest.mark.soak
@@ -49,7 +52,7 @@ def test_many_tenants_under_random_kills(routers):
     router = routers("--spares", "2", "--max-instances", str(tenants * 3 // 4), "--max-connections", "20",
                      "--idle-timeout", "20ms")
     weapons = (*EVERY_KILL, *COMING_AND_GOING, *COMING_AND_GOING)
-    Chaos(router, weapons, SEED, tenants=tenants, writers=1, transactions=20).run(SECONDS)
+    Chaos(router, weapons, SEED, tenants=tenants, writers=1, pause=PAUSE, transactions=20, essential=KILLS).run(SECONDS)
     nothing_is_left(router)
 
 
@@ -68,7 +71,8 @@ def test_a_full_disk_again_and_again(routers):
         # No space; and a file that could not be made or extended.
         excuses = (*EXCUSES, "53100", "58030", "58P01")
         weapons = (fill_the_disk, kill_a_postmaster, kill_the_router, *COMING_AND_GOING)
-        Chaos(router, weapons, SEED, tenants=3, writers=1, excuses=excuses, transactions=50).run(SECONDS)
+        Chaos(router, weapons, SEED, tenants=3, writers=1, excuses=excuses, pause=PAUSE, transactions=50,
+              essential=(fill_the_disk, kill_a_postmaster), expected=("53100",)).run(SECONDS)
         nothing_is_left(router)
     finally:
         if router.process is not None:
@@ -84,8 +88,9 @@ def test_descriptors_run_out_again_and_again(routers):
     router = routers("--spares", "1", "--idle-timeout", "100ms", "--max-instances", "8")
     # What the kernel refused, in words.
     excuses = (*EXCUSES, "53000", "53300", "58030")
-    weapons = (take_the_descriptors, take_the_descriptors, kill_a_postmaster, kill_a_child, *COMING_AND_GOING)
-    Chaos(router, weapons, SEED, tenants=4, writers=1, excuses=excuses, transactions=10).run(SECONDS)
+    weapons = (take_the_descriptors, take_the_descriptors, *KILLS, kill_a_child, *COMING_AND_GOING)
+    Chaos(router, weapons, SEED, tenants=4, writers=1, excuses=excuses, pause=PAUSE, transactions=10,
+          essential=(take_the_descriptors, *KILLS), expected=("53000", "53300")).run(SECONDS)
     # The three of each instance and the two of each session were given back.
     assert processes.eventually(lambda: not router.postmasters() or len(router.postmasters()) == 1, 20)
     assert processes.eventually(lambda: len(os.listdir(f"/proc/{router.pid}/fd")) < 60, 10)

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 import processes
-from confinement import confined, expect_denied, sockets_directory
+from confinement import confined, expect_denied, expect_no_connection, sockets_directory
 
 ROUTER_ARGUMENTS = ("--socket-dir", "/tmp")
 
@@ -95,13 +95,16 @@ def test_large_objects_are_own_files_only(router, connection, neighbour):
 
 @confined
 def test_no_program_is_run(router, connection):
-    """COPY … PROGRAM is a shell for whoever is superuser. The C library cannot execute that shell, and says nothing of
-    the reason: that it is a permission is shown by native code, which asks for the same."""
+    """COPY … PROGRAM is a shell for whoever is superuser.
+
+    The kernel's EACCES for that shell does not get so far: glibc's popen() says ENOMEM whatever it was (another C
+    library may say the truth). That it is a permission is shown by native code, which asks for the same shell. One that
+    runs needs no other program for an `echo`, so that it cannot fail for want of one."""
     touched = router.directory / "own/touched"
     connection.execute("CREATE TABLE output (line text)")
-    for statement in (f"COPY (SELECT 1) TO PROGRAM 'touch {touched}'", "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
+    for statement in (f"COPY (SELECT 1) TO PROGRAM ': > {touched}'", "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'",
                       "COPY output FROM PROGRAM 'echo escaped'", "COPY output FROM PROGRAM '/bin/echo escaped'"):
-        with pytest.raises(psycopg.Error, match="could not execute command|command not found"):
+        with pytest.raises(psycopg.Error, match='could not execute command ".*": (Cannot allocate memory|Permission denied)$'):
             connection.execute(statement)
     assert not touched.exists() and connection.execute("TABLE output").fetchall() == []
 
@@ -272,12 +275,6 @@ def test_postgres_listens_on_no_tcp_port(router, name):
 
 def place(router, path):
     return path.format(base=router.directory, neighbour=router.directory / "neighbour", router=router.pid)
-
-
-def expect_no_connection(connection, statement):
-    with pytest.raises(psycopg.errors.SqlclientUnableToEstablishSqlconnection) as refused:
-        connection.execute(statement)
-    assert "Permission denied" in (refused.value.diag.message_detail or ""), refused.value
 
 
 def _find(plan, key):

@@ -118,7 +118,7 @@ def test_links_lead_nowhere(router, probe, intruder, neighbour):
 
 @pytest.mark.parametrize("program", ["/bin/sh", "/bin/true", "{tools}/probe"])
 def test_no_program_can_be_executed(probe, intruder, tools, program):
-    """The refusal behind every COPY … TO PROGRAM and archive_command, which only say "command not found"."""
+    """The refusal behind every COPY … TO PROGRAM and archive_command, which say no more than that it did not run."""
     probe.expect_denied(intruder, "execute", program.format(tools=tools))
 
 

@@ -229,12 +229,45 @@ def test_drop_asks(router):
 
 def test_drop(router):
     """Stopped, removed, and the next connect finds a new one."""
-    router.value("dropped", "SELECT 1")
+    with router.connect("dropped") as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     result = steer(router, "drop", "dropped", "--yes")
     assert (result.returncode, result.stdout) == (DONE, "dropped dropped\n")
     assert "dropped" not in router.tenants()
     again = steer(router, "drop", "dropped", "--yes")
     assert again.returncode == FAILED and "no database" in again.stderr
+    assert router.value("dropped", "SELECT to_regclass('kept') IS NULL"), "the next client finds what was dropped"
+
+
+def test_drop_without_a_server(routers):
+    """The one tenant goes, and what its links lead to stays: a link into another one emptied that one too."""
+    router = routers()
+    for name in ("dropped", "kept"):
+        with router.connect(name) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    router.stop()
+    outside = router.home / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("content")
+    own, neighbour = router.directory / "dropped", router.directory / "kept"
+    for target in (outside, outside / "file", neighbour, neighbour / "PG_VERSION"):
+        for directory in (own, own / "base"):
+            (directory / f"link to {target.name}").symlink_to(target)
+    before = contents(neighbour)
+    result = steer(router, "drop", "dropped", "--yes")
+    assert (result.returncode, result.stdout) == (DONE, "dropped dropped\n"), result.stderr
+    assert not own.exists() and os.listdir(router.directory / ".routerd/trash") == []
+    assert contents(neighbour) == before and (outside / "file").read_text() == "content"
+    again = steer(router, "drop", "dropped", "--yes")
+    assert again.returncode == FAILED and "no database" in again.stderr
+    router.start()
+    assert router.value("kept", "SELECT answer FROM kept") == 42
+    assert router.value("dropped", "SELECT to_regclass('kept') IS NULL")
+
+
+def contents(directory):
+    """Of every file."""
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_completion_scripts():

@@ -1,6 +1,7 @@
 """`--memory`: a server for a test run, of which nothing stays."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,9 @@ def test_a_server_in_memory_leaves_nothing(routers):
     router = memory_router(routers)
     directory = place(router)
     assert "gone when this program ends" in router.log, "it is said aloud"
+    stat = ["stat", "--file-system", "--format=%T", directory]
+    kind = subprocess.run(stat, stdout=subprocess.PIPE, text=True, check=True)
+    assert kind.stdout == "tmpfs\n", f"{directory} is not in memory"
     with router.connect("alice") as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1")
         assert connection.execute("SHOW fsync").fetchone() == ("off",)
