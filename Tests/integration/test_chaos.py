@@ -13,11 +13,11 @@ from router import IS_ROOT
 
 SOAK = bool(os.environ.get("ROUTERD_SOAK"))
 # Of each test.
-SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 8))
+SECONDS = float(os.environ.get("ROUTERD_CHAOS_SECONDS") or (60 if SOAK else 6))
 SEED = int(os.environ.get("ROUTERD_TEST_SEED") or random.randrange(1 << 32))
 IS_LONG = SECONDS > 20
 # Between two harms.
-PAUSE = (0.05, 1.0) if IS_LONG else (0.05, 0.5)
+PAUSE = (0.05, 1.0) if IS_LONG else (0.05, 0.3)
 KILLS = (kill_a_postmaster, kill_a_backend)
 
 
