@@ -58,6 +58,14 @@ def descendants(pid):
     return found
 
 
+def status(pid):
+    """`/proc/<pid>/status`; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def describe(pids):
     lines = []
     for pid in pids:

@@ -161,7 +161,9 @@ def test_a_run_that_is_killed_leaves_nothing(runs):
     process = runs("--", "sh", "-c", f"'{PSQL}' -qc 'SELECT 1' >/dev/null 2>&1; echo ready; exec sleep 20")
     assert process.stdout.readline() == "ready\n"
     directory = cluster(process)
-    (sleeper,) = [pid for pid in processes.descendants(process.pid) if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]
+    # The shell says that it is ready before it is the sleeper; others of the family end meanwhile.
+    sleepers = lambda: [pid for pid in processes.descendants(process.pid) if "Name:\tsleep\n" in processes.status(pid)]
+    (sleeper,) = processes.eventually(sleepers, within=5)
     process.kill()
     process.wait()
     os.kill(sleeper, signal.SIGKILL)
